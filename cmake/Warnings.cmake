@@ -1,0 +1,11 @@
+# One INTERFACE target carries the warning set and the sanitizers; penstock_library() links it everywhere.
+add_library(penstock_warnings INTERFACE)
+target_compile_options(penstock_warnings INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wnon-virtual-dtor)
+target_compile_options(penstock_warnings INTERFACE -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
+if(PENSTOCK_WERROR)
+  target_compile_options(penstock_warnings INTERFACE -Werror)
+endif()
+if(PENSTOCK_SANITIZE)
+  add_compile_options(-fsanitize=${PENSTOCK_SANITIZE} -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${PENSTOCK_SANITIZE})
+endif()

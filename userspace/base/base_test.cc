@@ -1,0 +1,48 @@
+#include <gtest/gtest.h>
+
+#include "userspace/base/clock.h"
+#include "userspace/base/fd.h"
+#include "userspace/base/log.h"
+#include "userspace/base/redacted.h"
+#include "userspace/base/result.h"
+
+namespace penstock::base {
+namespace {
+
+Result<int> half(int n) {
+  if (n % 2 != 0) return Error{ErrorCode::kUsage, 0, "odd", "pass an even number"};
+  return n / 2;
+}
+Result<int> quarter(int n) {
+  PN_TRY(int h, half(n));
+  PN_TRY(int q, half(h));
+  return q;
+}
+
+TEST(Result, PropagatesTheFirstError) {
+  EXPECT_EQ(*quarter(8), 2);
+  auto failed = quarter(6);
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().what, "odd");
+  EXPECT_EQ(std::move(failed).error().at("quarter").what, "quarter: odd");
+}
+
+TEST(Error, MessageNamesErrno) {
+  Error e = errno_error(EACCES, "open /x");
+  EXPECT_EQ(e.message(), "open /x (Permission denied)");
+  EXPECT_EQ(e.code, ErrorCode::kPrivilege);
+}
+
+TEST(Redacted, FormatsAsItsSize) {
+  EXPECT_EQ(fmt::format("{}", Redacted<std::string>("secret")), "<6 bytes>");
+}
+
+TEST(ManualClock, MovesOnlyWhenTold) {
+  ManualClock clock(5, 7);
+  clock.advance_ns(10);
+  EXPECT_EQ(clock.boot_ns(), 15u);
+  EXPECT_EQ(clock.real_ns(), 17);
+}
+
+}  // namespace
+}  // namespace penstock::base
