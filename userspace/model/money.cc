@@ -7,7 +7,7 @@ namespace {
 
 constexpr std::int64_t kNano = 1'000'000'000;
 
-NanoUsd saturate(__int128 v) {
+NanoUsd saturate(Int128 v) {
   constexpr auto kMax = std::numeric_limits<std::int64_t>::max();
   constexpr auto kMin = std::numeric_limits<std::int64_t>::min();
   if (v > kMax) return {kMax};
@@ -17,13 +17,13 @@ NanoUsd saturate(__int128 v) {
 
 }  // namespace
 
-NanoUsd operator+(NanoUsd a, NanoUsd b) { return saturate(static_cast<__int128>(a.value) + b.value); }
-NanoUsd operator-(NanoUsd a, NanoUsd b) { return saturate(static_cast<__int128>(a.value) - b.value); }
+NanoUsd operator+(NanoUsd a, NanoUsd b) { return saturate(static_cast<Int128>(a.value) + b.value); }
+NanoUsd operator-(NanoUsd a, NanoUsd b) { return saturate(static_cast<Int128>(a.value) - b.value); }
 
 std::optional<NanoUsd> parse_usd(std::string_view text) {
   if (!text.empty() && text.front() == '$') text.remove_prefix(1);
   if (text.empty() || text.front() == '.') return std::nullopt;
-  __int128 total = 0;
+  Int128 total = 0;
   int decimals = -1;  // -1: before the point
   for (char c : text) {
     if (c == '.') {
@@ -34,11 +34,11 @@ std::optional<NanoUsd> parse_usd(std::string_view text) {
     if (c < '0' || c > '9') return std::nullopt;
     if (decimals >= 0 && ++decimals > 9) return std::nullopt;
     total = total * 10 + (c - '0');
-    if (total > static_cast<__int128>(std::numeric_limits<std::int64_t>::max())) return std::nullopt;
+    if (total > static_cast<Int128>(std::numeric_limits<std::int64_t>::max())) return std::nullopt;
   }
   if (decimals == 0) return std::nullopt;
   for (int i = decimals < 0 ? 0 : decimals; i < 9; ++i) total *= 10;
-  if (total > static_cast<__int128>(std::numeric_limits<std::int64_t>::max())) return std::nullopt;
+  if (total > static_cast<Int128>(std::numeric_limits<std::int64_t>::max())) return std::nullopt;
   return NanoUsd{static_cast<std::int64_t>(total)};
 }
 

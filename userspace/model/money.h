@@ -9,6 +9,9 @@
 
 namespace penstock::model {
 
+// Intermediate sums and products: 128 bits, divided once, then narrowed.
+__extension__ typedef __int128 Int128;
+
 struct NanoUsd {
   std::int64_t value = 0;
   auto operator<=>(const NanoUsd&) const = default;
