@@ -1,0 +1,457 @@
+#!/usr/bin/python3
+"""A fake model provider over real TLS 1.3, and the judge of the gate's tests.
+
+    fake_provider.py --log FILE [--port N] [--host 127.0.0.1] [--dir DIR]
+
+It answers as `answers.py` describes and writes one JSON line per event to FILE. TLS runs over memory BIOs, so that arrival
+times and byte counts are those of the raw ciphertext, taken before anything is decrypted. Events (all with `event`, `conn`,
+`mono_ns` CLOCK_MONOTONIC, `real_ns` Unix time):
+    open       peer_port local_port
+    handshake  version; raw bytes counted by `raw_bytes` below begin after it
+    request    id seq method path host model stream head_bytes body_bytes body_sha256 first_mono_ns first_rx_ns: when the first
+               raw byte of this request reached this program, and (Unix time) the kernel
+    answer     id status model stream gzip usage tools finish_reason: what is about to be sent; usage is null when not told
+    chunk      id n bytes: a content event of a stream was handed to the kernel
+    done       id chunks: the whole answer was handed to the kernel
+    aborted    id chunks: the connection ended before the answer did
+    end        how (close | reset | tls_error | error) requests raw_bytes plain_bytes leftover_bytes leftover: `leftover` is
+               plaintext that never became a whole request (its start, as text)
+The first line of stdout is {"port":…,"ca":…}. Commands are read from stdin, one JSON object per line: {"permit": ID, "count": N}
+lets N held steps of request ID pass (`hold`, `step` in the script). The program ends when stdin does.
+"""
+import argparse
+import asyncio
+import ctypes
+import hashlib
+import json
+import os
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+
+import answers
+
+MAX_HEAD = 256 * 1024
+MAX_BODY = 64 * 1024 * 1024
+SO_TIMESTAMPNS = 35
+NAMES = ['api.openai.com', 'api.anthropic.com', 'fake.test', 'localhost']
+
+
+def make_certificate(folder):
+    """A throw-away CA and a server certificate signed by it. Returns (ca, chain, key) paths."""
+    def path(name):
+        return os.path.join(folder, name)
+
+    def openssl(*args):
+        subprocess.run(['openssl', *args], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    with open(path('leaf.ext'), 'w') as f:
+        f.write('basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nextendedKeyUsage=serverAuth\nsubjectAltName='
+                + ','.join(f'DNS:{n}' for n in NAMES) + ',IP:127.0.0.1\n')
+    curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
+    openssl('req', '-x509', *curve, '-keyout', path('ca.key'), '-out', path('ca.pem'), '-days', '7', '-subj', '/CN=throw-away CA',
+            '-addext', 'keyUsage=critical,keyCertSign', '-addext', 'basicConstraints=critical,CA:TRUE')
+    openssl('req', *curve, '-keyout', path('leaf.key'), '-out', path('leaf.csr'), '-subj', '/CN=fake.test')
+    openssl('x509', '-req', '-in', path('leaf.csr'), '-CA', path('ca.pem'), '-CAkey', path('ca.key'), '-CAcreateserial',
+            '-days', '7', '-extfile', path('leaf.ext'), '-out', path('leaf.pem'))
+    return path('ca.pem'), path('leaf.pem'), path('leaf.key')
+
+
+class Log:
+    """One JSON line per event, each written with one write(2): a reader never sees half a line of a live server."""
+
+    def __init__(self, path):
+        self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+
+    def write(self, event, conn=0, **fields):
+        line = {'event': event, 'conn': conn, 'mono_ns': time.monotonic_ns(), 'real_ns': time.time_ns(), **fields}
+        os.write(self.fd, json.dumps(line, separators=(',', ':')).encode() + b'\n')
+
+
+class Request:
+    def __init__(self, method, target, headers, body):
+        self.method = method
+        self.path = target.partition('?')[0]
+        self.headers = headers
+        self.body = body
+        try:
+            parsed = json.loads(body) if body else {}
+        except ValueError:
+            parsed = {}
+        self.json = parsed if isinstance(parsed, dict) else {}
+
+
+class BadRequest(Exception):
+    pass
+
+
+class RequestReader:
+    """Incremental HTTP/1.1 requests: content-length and chunked bodies, pipelining. Feed bytes, take whole requests."""
+
+    def __init__(self):
+        self.buffer = bytearray()
+        self.head = None          # (method, target, headers, head length) while the body is being read
+        self.expects_continue = False
+
+    def feed(self, data):
+        self.buffer += data
+
+    def next(self):
+        """The next whole request as (Request, head_bytes), or None when more bytes are needed."""
+        if self.head is None:
+            end = self.buffer.find(b'\r\n\r\n')
+            if end < 0:
+                if len(self.buffer) > MAX_HEAD:
+                    raise BadRequest('head too long')
+                return None
+            lines = bytes(self.buffer[:end]).decode('latin-1').split('\r\n')
+            parts = lines[0].split(' ')
+            if len(parts) != 3:
+                raise BadRequest('request line')
+            headers = {}
+            for line in lines[1:]:
+                name, _, value = line.partition(':')
+                headers[name.strip().lower()] = value.strip()
+            self.head = (parts[0], parts[1], headers, end + 4)
+            self.expects_continue = headers.get('expect', '').lower() == '100-continue'
+        method, target, headers, start = self.head
+        if 'chunked' in headers.get('transfer-encoding', '').lower():
+            taken = self._chunked(start)
+        else:
+            length = int(headers.get('content-length', '0'))
+            if length > MAX_BODY:
+                raise BadRequest('body too long')
+            taken = (bytes(self.buffer[start:start + length]), start + length) if len(self.buffer) >= start + length else None
+        if taken is None:
+            return None
+        body, end = taken
+        del self.buffer[:end]
+        self.head = None
+        self.expects_continue = False
+        return Request(method, target, headers, body), start
+
+    def _chunked(self, at):
+        body = bytearray()
+        while True:
+            eol = self.buffer.find(b'\r\n', at)
+            if eol < 0:
+                return None
+            size = int(bytes(self.buffer[at:eol]).split(b';')[0], 16)
+            at = eol + 2
+            if size == 0:
+                while True:  # trailers, up to the empty line
+                    eol = self.buffer.find(b'\r\n', at)
+                    if eol < 0:
+                        return None
+                    if eol == at:
+                        return bytes(body), eol + 2
+                    at = eol + 2
+            if len(body) + size > MAX_BODY:
+                raise BadRequest('body too long')
+            if len(self.buffer) < at + size + 2:
+                return None
+            body += self.buffer[at:at + size]
+            at += size + 2
+
+
+class Connection:
+    """One TLS connection, driven by the event loop's readiness callbacks; answers are sent by one task, in order."""
+
+    def __init__(self, server, sock, number, peer_port):
+        self.server, self.loop, self.log = server, server.loop, server.log
+        self.sock, self.number, self.peer_port = sock, number, peer_port
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = server.context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+        self.established = False
+        self.reader = RequestReader()
+        self.first = None            # (mono_ns, rx_real_ns) of the first raw byte of the request being read
+        self.raw_bytes = self.plain_bytes = self.requests = 0
+        self.unsent = bytearray()
+        self.writable = asyncio.Event()
+        self.queue = asyncio.Queue()
+        self.current = None          # (id, chunks sent) of the answer under way
+        self.open = True
+        self.log.write('open', number, peer_port=peer_port, local_port=server.port)
+        self.loop.add_reader(sock.fileno(), self.on_readable)
+        self.task = self.loop.create_task(self.serve())
+
+    # --- receiving
+
+    def on_readable(self):
+        for _ in range(8):
+            try:
+                data, ancillary, _, _ = self.sock.recvmsg(1 << 18, 64)
+            except BlockingIOError:
+                return
+            except ConnectionResetError:
+                return self.end('reset')
+            except OSError as e:
+                return self.end('error', str(e))
+            if not data:
+                return self.end('close')
+            now = time.monotonic_ns()
+            rx = 0
+            for level, kind, value in ancillary:
+                if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+                    seconds, nanoseconds = struct.unpack('qq', value[:16])
+                    rx = seconds * 10**9 + nanoseconds
+            try:
+                self.on_raw(data, now, rx)
+            except ssl.SSLZeroReturnError:
+                return self.end('close')
+            except ssl.SSLError as e:
+                return self.end('tls_error', str(e))
+            except (BadRequest, ValueError) as e:
+                return self.end('error', f'bad request: {e}')
+            if not self.open:
+                return
+
+    def on_raw(self, data, now, rx):
+        self.incoming.write(data)
+        if not self.established:
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                return self.flush()
+            self.established = True
+            self.log.write('handshake', self.number, version=self.tls.version())
+            self.flush()
+            data = data[len(data) - self.incoming.pending:]  # the handshake's own bytes are not a request's
+        if data:
+            self.raw_bytes += len(data)
+            if self.first is None:
+                self.first = (now, rx)
+        while True:
+            try:
+                plain = self.tls.read(1 << 18)
+            except ssl.SSLWantReadError:
+                break
+            if not plain:
+                raise ssl.SSLZeroReturnError
+            self.plain_bytes += len(plain)
+            self.reader.feed(plain)
+        self.flush()
+        while (taken := self.reader.next()) is not None:
+            request, head_bytes = taken
+            self.requests += 1
+            first = self.first or (now, rx)
+            # What follows in the same read belongs to the next request, which arrived no earlier than this read.
+            self.first = (now, rx) if self.reader.buffer or self.incoming.pending else None
+            script = answers.script_of(request.headers, request.json)
+            self.log.write('request', self.number, id=script.id, seq=self.requests, method=request.method, path=request.path,
+                           host=request.headers.get('host', ''), model=request.json.get('model'),
+                           stream=bool(request.json.get('stream')), head_bytes=head_bytes, body_bytes=len(request.body),
+                           body_sha256=hashlib.sha256(request.body).hexdigest(), peer_port=self.peer_port,
+                           first_mono_ns=first[0], first_rx_ns=first[1])
+            self.queue.put_nowait((request, script))
+        if self.reader.expects_continue:
+            self.reader.expects_continue = False
+            self.send(b'HTTP/1.1 100 Continue\r\n\r\n')
+
+    # --- sending
+
+    def send(self, plain):
+        self.tls.write(plain)
+        self.flush()
+
+    def flush(self):
+        self.unsent += self.outgoing.read()
+        self.push()
+
+    def push(self):
+        try:
+            while self.unsent:
+                sent = self.sock.send(self.unsent)
+                del self.unsent[:sent]
+        except BlockingIOError:
+            self.loop.add_writer(self.sock.fileno(), self.push)
+            return
+        except ConnectionError:
+            return self.end('reset')
+        self.loop.remove_writer(self.sock.fileno())
+        self.writable.set()
+
+    async def drain(self):
+        while self.open and len(self.unsent) > (1 << 20):
+            self.writable.clear()
+            await self.writable.wait()
+
+    async def serve(self):
+        while True:
+            request, script = await self.queue.get()
+            self.current = [script.id, 0]
+            close = script.close or request.headers.get('connection', '').lower() == 'close'
+            await self.answer(request, script, close)
+            if self.open:
+                self.log.write('done', self.number, id=script.id, chunks=self.current[1])
+                self.current = None
+                if close:
+                    return self.end('close')
+
+    async def answer(self, request, script, close):
+        route = answers.ROUTES.get(request.path) if request.method == 'POST' else None
+        number = self.server.next_number()
+        if script.hold:
+            await self.server.permit(script.id)
+        if script.first_ms:
+            await asyncio.sleep(script.first_ms / 1000)
+        compress = bool(script.gzip) and 'gzip' in request.headers.get('accept-encoding', '').lower()
+        head = ['date: Thu, 09 Oct 2025 08:53:20 GMT', f'x-request-id: req_{number}', f'request-id: req_{number}']
+        if compress:
+            head.append('content-encoding: gzip')
+        if close:
+            head.append('connection: close')
+        status = 404 if route is None else script.status
+        if status != 200:
+            if script.retry_after:
+                head.append(f'retry-after: {script.retry_after}')
+            self.log.write('answer', self.number, id=script.id, status=status, model=None, stream=False, gzip=compress,
+                           usage=None, tools=[], finish_reason=None)
+            return self.whole(status, head, answers.error_body(route, status, number), compress)
+        answer = route(script, request.json, number)
+        usage = answers.expected_usage(script) if answer.tells_usage() else None
+        self.log.write('answer', self.number, id=script.id, status=status, model=answer.model, stream=answer.stream,
+                       gzip=compress, usage=usage, tools=answer.tools, finish_reason=answer.finish_reason(),
+                       provider=answer.provider)
+        if not answer.stream:
+            return self.whole(status, head, answer.body(), compress)
+        await self.streamed(answer, script, head, compress)
+
+    def whole(self, status, head, body, compress):
+        data = json.dumps(body).encode()
+        if compress:
+            deflate = zlib.compressobj(wbits=31)
+            data = deflate.compress(data) + deflate.flush()
+        self.send(self.head_bytes(status, head + ['content-type: application/json', f'content-length: {len(data)}']) + data)
+
+    async def streamed(self, answer, script, head, compress):
+        deflate = zlib.compressobj(wbits=31) if compress else None
+        self.send(self.head_bytes(200, head + ['content-type: text/event-stream; charset=utf-8', 'cache-control: no-cache',
+                                               'transfer-encoding: chunked']))
+        for kind, data in answer.events():
+            if kind == 'reset':
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+                return self.end('error', 'scripted reset')
+            if kind == 'content':
+                if script.step:
+                    await self.server.permit(script.id)
+                if script.delay_ms:
+                    await asyncio.sleep(script.delay_ms / 1000)
+            if deflate:
+                data = deflate.compress(data) + deflate.flush(zlib.Z_SYNC_FLUSH)
+            if not self.open:
+                return
+            self.send(b'%x\r\n%s\r\n' % (len(data), data))
+            if kind == 'content':
+                self.current[1] += 1
+                self.log.write('chunk', self.number, id=script.id, n=self.current[1], bytes=len(data))
+            await self.drain()
+            if not self.open:
+                return
+        tail = deflate.flush() if deflate else b''
+        self.send((b'%x\r\n%s\r\n' % (len(tail), tail) if tail else b'') + b'0\r\n\r\n')
+
+    @staticmethod
+    def head_bytes(status, lines):
+        reason = {200: 'OK', 400: 'Bad Request', 404: 'Not Found', 429: 'Too Many Requests', 500: 'Internal Server Error'}
+        return ('\r\n'.join([f'HTTP/1.1 {status} {reason.get(status, "Error")}', *lines]) + '\r\n\r\n').encode()
+
+    def end(self, how, why=''):
+        if not self.open:
+            return
+        self.open = False
+        if self.current is not None:
+            self.log.write('aborted', self.number, id=self.current[0], chunks=self.current[1])
+        left = bytes(self.reader.buffer)
+        self.log.write('end', self.number, how=how, why=why, peer_port=self.peer_port, requests=self.requests,
+                       raw_bytes=self.raw_bytes, plain_bytes=self.plain_bytes, leftover_bytes=len(left),
+                       leftover=left[:200].decode('latin-1'))
+        self.loop.remove_reader(self.sock.fileno())
+        self.loop.remove_writer(self.sock.fileno())
+        self.sock.close()
+        self.writable.set()
+        self.server.connections.discard(self)
+        if asyncio.current_task() is not self.task:
+            self.task.cancel()
+
+
+class Server:
+    def __init__(self, loop, host, port, folder, log):
+        self.loop, self.log = loop, log
+        self.ca, chain, key = make_certificate(folder)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_3
+        self.context.load_cert_chain(chain, key)
+        self.context.set_alpn_protocols(['http/1.1'])
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind((host, port))
+        self.listener.listen(1024)
+        self.listener.setblocking(False)
+        self.port = self.listener.getsockname()[1]
+        self.connections = set()
+        self.accepted = self.answered = 0
+        self.permits = {}
+        loop.add_reader(self.listener.fileno(), self.on_connection)
+
+    def next_number(self):
+        self.answered += 1
+        return self.answered
+
+    def semaphore(self, name):
+        return self.permits.setdefault(name, asyncio.Semaphore(0))
+
+    async def permit(self, name):
+        await self.semaphore(name).acquire()
+
+    def on_connection(self):
+        while True:
+            try:
+                sock, peer = self.listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            self.accepted += 1
+            self.connections.add(Connection(self, sock, self.accepted, peer[1]))
+
+    def command(self, line):
+        command = json.loads(line)
+        for _ in range(command.get('count', 1)):
+            self.semaphore(command['permit']).release()
+
+
+async def run(args):
+    loop = asyncio.get_running_loop()
+    with tempfile.TemporaryDirectory(prefix='fake-provider-') as temporary:
+        folder = args.dir or temporary
+        server = Server(loop, args.host, args.port, folder, Log(args.log))
+        print(json.dumps({'port': server.port, 'ca': server.ca}), flush=True)
+        reader = asyncio.StreamReader()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        while line := await reader.readline():
+            server.command(line)
+        for connection in list(server.connections):
+            connection.end('error', 'server stops')
+
+
+def main():
+    parser = argparse.ArgumentParser(description='A fake model provider over TLS that records what arrives.')
+    parser.add_argument('--log', required=True)
+    parser.add_argument('--port', type=int, default=0)
+    parser.add_argument('--host', default='127.0.0.1')
+    parser.add_argument('--dir', help='where to put the CA and the certificate (default: a temporary folder)')
+    # A test that is killed must not leave its provider behind.
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+    asyncio.run(run(parser.parse_args()))
+
+
+if __name__ == '__main__':
+    main()
