@@ -1,0 +1,85 @@
+#!/usr/bin/python3
+"""Drives the curl program: one curl process per worker, whose transfers (--next) share one connection. See common.py.
+
+With `wait`, a transfer's body comes from a FIFO: curl opens it when that transfer begins and waits there for the writer.
+"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+
+import common
+
+plan = common.load_plan()
+turn = threading.Lock()
+
+
+def arguments(folder, index, request):
+    source, sink = os.path.join(folder, f'{index}.body'), os.path.join(folder, f'{index}.answer')
+    out = ['--silent', '--no-buffer', '--http1.1', '--cacert', plan['ca'], '--max-time', str(plan['timeout_s']), '--output', sink,
+           '--write-out', '%{stderr}%{json}\n', '--request', 'POST', '--header', 'Expect:']
+    for name, value in common.headers(plan, request).items():
+        out += ['--header', f'{name}: {value}']
+    if plan['wait']:
+        os.mkfifo(source)
+        out += ['--upload-file', source]
+    else:
+        with open(source, 'wb') as f:
+            f.write(common.body(plan, request))
+        out += ['--data-binary', '@' + source]
+    # With --upload-file curl appends the file's name to a URL whose path ends in a slash; ours never does.
+    return out + [plan['base'] + common.PATHS[plan['api']]], source, sink
+
+
+def report(curl, line, sink, request):
+    seen = json.loads(line)
+    answer = common.AnswerReader(plan['stream'])
+    if os.path.exists(sink):
+        with open(sink, 'rb') as f:
+            data = f.read()
+        if plan['stream'] and seen['http_code'] == 200:
+            for text in data.split(b'\n'):
+                try:
+                    answer.line(text)
+                except ValueError:
+                    pass  # a stream that was cut inside a line; the exit code below tells
+        elif data:
+            answer.whole(data)
+    fields = answer.fields()
+    if seen['exitcode']:
+        fields['error'] = f'curl_{seen["exitcode"]}'
+    common.emit(id=request['id'], status=seen['http_code'], elapsed_ms=seen['time_total'] * 1e3, port=seen['local_port'],
+                pid=curl.pid, **fields)
+
+
+def worker(requests):
+    with tempfile.TemporaryDirectory(prefix='curl-client-') as folder:
+        command, files = ['curl'], []
+        for index, request in enumerate(requests):
+            part, source, sink = arguments(folder, index, request)
+            command += (['--next'] if index else []) + part
+            files.append((source, sink))
+        curl = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for request, (source, sink) in zip(requests, files):
+            if plan['wait']:
+                with turn:
+                    sys.stdin.readline()
+                with open(source, 'wb') as fifo:
+                    fifo.write(common.body(plan, request))
+            line = curl.stderr.readline()
+            while line and not line.startswith(b'{'):
+                line = curl.stderr.readline()
+            if not line:
+                break
+            report(curl, line, sink, request)
+        curl.wait()
+
+
+common.ready()
+threads = [threading.Thread(target=worker, args=(r,)) for r in common.dealt(plan)]
+for t in threads:
+    t.start()
+for t in threads:
+    t.join()

@@ -1,0 +1,251 @@
+"""Starts the fake provider and the clients, for tests; and the sandbox they run in.
+
+The sandbox is a network namespace with loopback only and a mount namespace with its own /etc/hosts (the providers' names point to
+the fake one) and its own bpffs: what a test pins there is gone when the test's processes are.
+Waiting is always for a condition, polled, with a bound; a bound that is reached fails the test with what was seen.
+"""
+import atexit
+import ctypes
+import glob
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WORKLOADS = ROOT / 'tests/workloads'
+PYTHON = '/usr/bin/python3'  # Debian's: links libssl.so.3 dynamically
+NAMES = ('fake.test', 'api.openai.com', 'api.anthropic.com')
+_SANDBOX = 'PENSTOCK_TEST_SANDBOX'
+_libc = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+
+# kind -> (interpreter, program, APIs it can speak)
+CLIENTS = {
+    'curl': ('python', 'curl.py', ('chat', 'responses', 'messages')),
+    'python_sync': ('python', 'python_sync.py', ('chat', 'responses', 'messages')),
+    'python_asyncio': ('python', 'python_asyncio.py', ('chat', 'responses', 'messages')),
+    'node_fetch': ('node', 'node_fetch.mjs', ('chat', 'responses', 'messages')),
+    'node_https': ('node', 'node_https.mjs', ('chat', 'responses', 'messages')),
+    'openai_sdk': ('node', 'openai_sdk.mjs', ('chat', 'responses')),
+    'anthropic_sdk': ('node', 'anthropic_sdk.mjs', ('messages',)),
+}
+MODELS = {'chat': 'gpt-4o-mini', 'responses': 'gpt-4o', 'messages': 'claude-sonnet-4-5'}
+
+
+def node():
+    """The Node binary with a statically linked OpenSSL that scripts/setup installed."""
+    found = glob.glob(str(ROOT / '.deps/node/node_modules/node-linux-*/bin/node'))
+    if not found:
+        sys.exit('tests need the packages under .deps/: run scripts/setup first')
+    return found[0]
+
+
+def die_with_parent():
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def spawn(command, **options):
+    """Popen whose process cannot outlive this one."""
+    return subprocess.Popen([str(c) for c in command], preexec_fn=die_with_parent, **options)
+
+
+def _children():
+    me, out = os.getpid(), []
+    for stat in glob.glob('/proc/[0-9]*/stat'):
+        try:
+            with open(stat) as f:
+                fields = f.read().rpartition(')')[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == me and fields[0] != 'Z':
+            out.append(int(stat.split('/')[2]))
+    return out
+
+
+def _kill_leftovers():
+    # Orphans are re-parented to this process (subreaper), so a few rounds reach every descendant.
+    for _ in range(50):
+        left = _children()
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        try:
+            while os.waitpid(-1, os.WNOHANG if not left else 0)[0]:
+                pass
+        except ChildProcessError:
+            return
+
+
+def enter_sandbox():
+    """Re-executes this program inside the sandbox (once), then finishes setting it up. Exits when not root."""
+    if os.environ.get(_SANDBOX) != '1':
+        if os.geteuid() != 0:
+            sys.exit('these tests load BPF programs and make namespaces: run them as root')
+        os.environ[_SANDBOX] = '1'
+        os.execvp('unshare', ['unshare', '--net', '--mount', '--propagation', 'private', PYTHON, *sys.argv])
+    die_with_parent()
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    atexit.register(_kill_leftovers)
+    subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True)
+    with tempfile.NamedTemporaryFile('w', prefix='hosts-') as hosts:
+        hosts.write(f'127.0.0.1 localhost {" ".join(NAMES)}\n')
+        hosts.flush()
+        subprocess.run(['mount', '--bind', hosts.name, '/etc/hosts'], check=True)
+    if os.path.isdir('/sys/fs/bpf'):
+        subprocess.run(['mount', '-t', 'bpf', 'bpf', '/sys/fs/bpf'], check=True)
+
+
+def wait_until(condition, what, timeout=30.0):
+    """Polls until `condition()` is truthy and returns that value. `what` may be a function telling what was seen instead."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f'not within {timeout:g} s: {what() if callable(what) else what}')
+        time.sleep(0.005)
+
+
+class Lines:
+    """JSON lines that a file or pipe delivers, gathered by a thread; other lines are kept as text."""
+
+    def __init__(self, stream):
+        self.values, self.text = [], []
+        self.closed = False
+        self._thread = threading.Thread(target=self._gather, args=(stream,), daemon=True)
+        self._thread.start()
+
+    def _gather(self, stream):
+        for line in stream:
+            try:
+                self.values.append(json.loads(line))
+            except ValueError:
+                self.text.append(line.decode(errors='replace').rstrip('\n'))
+        self.closed = True
+
+    def first(self, predicate):
+        return next((v for v in list(self.values) if predicate(v)), None)
+
+    def join(self):
+        self._thread.join()
+
+
+class Provider:
+    """The fake provider as a process of its own, and its log."""
+
+    def __init__(self, folder, port=0):
+        self.path = os.path.join(folder, 'provider.jsonl')
+        self.process = spawn([PYTHON, WORKLOADS / 'fake_provider.py', '--log', self.path, '--port', port, '--dir', folder],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        first = self.process.stdout.readline()
+        if not first:
+            raise AssertionError('the fake provider did not start')
+        self.port, self.ca = (json.loads(first)[k] for k in ('port', 'ca'))
+        self._offset, self._events = 0, []
+
+    def base(self, host='fake.test'):
+        return f'https://{host}:{self.port}'
+
+    def permit(self, request_id, count=1):
+        self.process.stdin.write(json.dumps({'permit': request_id, 'count': count}).encode() + b'\n')
+        self.process.stdin.flush()
+
+    def events(self, event=None, **fields):
+        """What was logged so far, narrowed to one kind and to the given field values."""
+        with open(self.path, 'rb') as f:
+            f.seek(self._offset)
+            data = f.read()
+        end = data.rfind(b'\n') + 1
+        self._offset += end
+        self._events += [json.loads(line) for line in data[:end].splitlines()]
+        return [e for e in self._events
+                if event in (None, e['event']) and all(e.get(k) == v for k, v in fields.items())]
+
+    def wait(self, event, count=1, timeout=30.0, **fields):
+        """Waits until at least `count` such events are there; returns all of them."""
+        def enough():
+            found = self.events(event, **fields)
+            return found if len(found) >= count else None
+        return wait_until(enough, lambda: f'{count} × {event} {fields}; logged: {self.tally()}', timeout)
+
+    def tally(self):
+        counts = {}
+        for e in self.events():
+            counts[e['event']] = counts.get(e['event'], 0) + 1
+        return counts
+
+    def stop(self):
+        self.process.stdin.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+
+
+class Client:
+    """One run of a client program. `answers` fills as they come."""
+
+    def __init__(self, kind, base, ca, requests, api=None, model=None, prefix=(), **plan):
+        interpreter, program, apis = CLIENTS[kind]
+        self.kind, self.api = kind, api or apis[0]
+        self.model = model or MODELS[self.api]
+        self.requests = requests
+        plan.update(base=base, ca=ca, api=self.api, model=self.model, requests=requests)
+        executable = PYTHON if interpreter == 'python' else node()
+        environment = {**os.environ, 'NODE_EXTRA_CA_CERTS': ca, 'PYTHONDONTWRITEBYTECODE': '1'}
+        self.command = [*prefix, executable, WORKLOADS / 'clients' / program, json.dumps(plan)]
+        self.process = spawn(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        self.lines = Lines(self.process.stdout)
+
+    @property
+    def answers(self):
+        return [v for v in list(self.lines.values) if 'id' in v]
+
+    @property
+    def pid(self):
+        """The client's process id, known once it is ready (curl: of the driver; each answer names curl's own)."""
+        return self.ready()['pid']
+
+    def ready(self, timeout=60.0):
+        return wait_until(lambda: self.lines.first(lambda v: v.get('ready')) or self._ended(), f'{self.kind} ready', timeout)
+
+    def _ended(self):
+        if self.lines.closed:
+            raise AssertionError(f'{self.kind} ended with {self.process.wait()} before it was done; said {self.lines.text}')
+
+    def go(self, count=1):
+        """Lets `count` waiting requests go."""
+        self.process.stdin.write(b'\n' * count)
+        self.process.stdin.flush()
+
+    def answer(self, request_id, timeout=60.0):
+        return wait_until(lambda: self.lines.first(lambda v: v.get('id') == request_id) or self._ended(),
+                          lambda: f'answer {request_id} of {self.kind}; has {[a["id"] for a in self.answers]}', timeout)
+
+    def finish(self, timeout=120.0):
+        """Waits for the end; returns the answers by request id."""
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f'{self.kind} still runs; has {len(self.answers)} of {len(self.requests)} answers')
+        self.lines.join()
+        return {a['id']: a for a in self.answers}
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.lines.join()
+        self.process.stdout.close()
