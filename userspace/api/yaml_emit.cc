@@ -1,0 +1,145 @@
+// Message -> YAML: the reverse of yaml.cc, value for value.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "userspace/api/schema_keys.h"
+#include "userspace/api/spelling.h"
+#include "userspace/api/yaml.h"
+#include "userspace/model/money.h"
+
+namespace penstock::api {
+
+namespace pb = google::protobuf;
+
+namespace {
+
+// Plain only where no YAML reader could take the text for something else; everything else is double-quoted.
+std::string quoted(const std::string& text) {
+  const auto is_alpha = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '/'; };
+  const auto is_safe = [&](char c) { return is_alpha(c) || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '/'; };
+  std::string lower = text;
+  for (char& c : lower)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  static constexpr std::string_view kWords[] = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"};
+  if (!text.empty() && is_alpha(text.front()) && std::all_of(text.begin(), text.end(), is_safe) &&
+      std::find(std::begin(kWords), std::end(kWords), lower) == std::end(kWords))
+    return text;
+  std::string out = "\"";
+  for (char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (byte < 0x20 || byte == 0x7F) {
+      out += fmt::format("\\x{:02x}", byte);
+    } else {
+      out += c;
+    }
+  }
+  return out + "\"";
+}
+
+std::string scalar(const SchemaKey& k, const pb::FieldDescriptor& f, const pb::Message& m, int index) {
+  const pb::Reflection& r = *m.GetReflection();
+  const auto number = [&]() -> std::uint64_t {
+    return f.cpp_type() == pb::FieldDescriptor::CPPTYPE_UINT32 ? r.GetUInt32(m, &f) : r.GetUInt64(m, &f);
+  };
+  switch (k.options.spelling()) {
+    case SPELLING_USD: return model::format_usd({r.GetInt64(m, &f)});
+    case SPELLING_COUNT: return format_count(number());
+    case SPELLING_DURATION: return format_duration_ns(number());
+    case SPELLING_PERCENT: return format_basis_points(static_cast<std::uint32_t>(number()));
+    case SPELLING_BYTES: return format_bytes(number());
+    case SPELLING_WINDOW: {
+      Window window;
+      window.CopyFrom(r.GetMessage(m, &f));
+      return format_window(window);
+    }
+    case SPELLING_RATE: {
+      Rate rate;
+      rate.CopyFrom(r.GetMessage(m, &f));
+      return format_rate(rate);
+    }
+    default: break;
+  }
+  switch (f.cpp_type()) {
+    case pb::FieldDescriptor::CPPTYPE_STRING: return quoted(index < 0 ? r.GetString(m, &f) : r.GetRepeatedString(m, &f, index));
+    case pb::FieldDescriptor::CPPTYPE_BOOL: return r.GetBool(m, &f) ? "true" : "false";
+    case pb::FieldDescriptor::CPPTYPE_ENUM: return enum_spelling(index < 0 ? *r.GetEnum(m, &f) : *r.GetRepeatedEnum(m, &f, index));
+    default: return std::to_string(number());
+  }
+}
+
+std::string scalar_list(const SchemaKey& k, const pb::FieldDescriptor& f, const pb::Message& m) {
+  std::string out = "[";
+  for (int i = 0; i < m.GetReflection()->FieldSize(m, &f); ++i) out += (i == 0 ? "" : ", ") + scalar(k, f, m, i);
+  return out + "]";
+}
+
+void write(const pb::Message& m, std::size_t indent, std::string& out) {
+  const std::string pad(indent, ' ');
+  for (const SchemaKey& k : schema_keys(*m.GetDescriptor())) {
+    const pb::Message* holder = &m;
+    bool present = true;
+    for (const pb::FieldDescriptor* step : k.through) {
+      present = present && holder->GetReflection()->HasField(*holder, step);
+      holder = &holder->GetReflection()->GetMessage(*holder, step);
+    }
+    const pb::FieldDescriptor& f = *k.field;
+    const pb::Reflection& r = *holder->GetReflection();
+    if (!present || (f.is_repeated() ? r.FieldSize(*holder, &f) == 0 : !r.HasField(*holder, &f))) continue;
+    const bool is_message = f.cpp_type() == pb::FieldDescriptor::CPPTYPE_MESSAGE && k.options.spelling() == SPELLING_PLAIN;
+    if (k.prefixed) {
+      for (int i = 0; i < r.FieldSize(*holder, &f); ++i) {
+        const pb::Message& labelled = r.GetRepeatedMessage(*holder, &f, i);
+        const pb::Descriptor& type = *f.message_type();
+        const std::string label = labelled.GetReflection()->GetString(labelled, type.FindFieldByName("label"));
+        out += pad + quoted(k.name + label) + ": " + scalar_list(k, *type.FindFieldByName("values"), labelled) + "\n";
+      }
+    } else if (f.is_map()) {
+      std::vector<std::pair<std::string, std::string>> entries;
+      for (int i = 0; i < r.FieldSize(*holder, &f); ++i) {
+        const pb::Message& entry = r.GetRepeatedMessage(*holder, &f, i);
+        const pb::Reflection& er = *entry.GetReflection();
+        entries.emplace_back(er.GetString(entry, f.message_type()->map_key()), er.GetString(entry, f.message_type()->map_value()));
+      }
+      std::sort(entries.begin(), entries.end());  // a map field has no order of its own
+      out += pad + k.name + ":\n";
+      for (const auto& [name, value] : entries) out += pad + "  " + quoted(name) + ": " + quoted(value) + "\n";
+    } else if (f.is_repeated() && is_message) {
+      out += pad + k.name + ":\n";
+      for (int i = 0; i < r.FieldSize(*holder, &f); ++i) {
+        std::string item;
+        write(r.GetRepeatedMessage(*holder, &f, i), indent + 4, item);
+        if (item.empty()) {
+          out += pad + "  - {}\n";
+        } else {
+          item[indent + 2] = '-';
+          out += item;
+        }
+      }
+    } else if (f.is_repeated()) {
+      out += pad + k.name + ": " + scalar_list(k, f, *holder) + "\n";
+    } else if (is_message) {
+      std::string inner;
+      write(r.GetMessage(*holder, &f), indent + 2, inner);
+      out += pad + k.name + (inner.empty() ? ": {}\n" : ":\n" + inner);
+    } else {
+      out += pad + k.name + ": " + scalar(k, f, *holder, -1) + "\n";
+    }
+  }
+}
+
+}  // namespace
+
+std::string write_yaml(const pb::Message& message, bool kind) {
+  std::string out;
+  if (kind) out += "kind: " + message.GetDescriptor()->name() + "\n";
+  write(message, 0, out);
+  if (out.empty()) out = "{}\n";
+  return out;
+}
+
+}  // namespace penstock::api
