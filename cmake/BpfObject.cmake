@@ -18,6 +18,7 @@ function(penstock_bpf name)
               -Wall -Wextra -Wno-unused-parameter -Wno-missing-declarations -Werror
               -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=
               -I${CMAKE_SOURCE_DIR}/bpf -I${CMAKE_SOURCE_DIR}/bpf/include
+              -idirafter /usr/include/${CMAKE_LIBRARY_ARCHITECTURE}
               -c ${CMAKE_CURRENT_SOURCE_DIR}/${source} -o ${object}
       DEPENDS ${source} ${headers} COMMENT "BPF ${source}" VERBATIM)
     list(APPEND objects ${object})

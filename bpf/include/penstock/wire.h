@@ -180,7 +180,7 @@ enum pn_limits {
 	PN_MAX_PROCS = 65536,
 	PN_MAX_CGROUPS = 16384,
 	PN_MAX_ENDPOINTS = 8192,
-	PN_MAX_DATA_BYTES = 4 << 20, /* of one TLS call; more is a counted gap                              */
+	PN_MAX_DATA_BYTES = 16 << 20,/* of one TLS call; more is a counted gap                              */
 };
 
 enum pn_shape {           /* call shapes: what the arguments and the result of a probed function mean       */
@@ -272,15 +272,22 @@ struct pn_endpoint_key {  /* pn_endpoint: addresses known to be AI endpoints    
 };
 PN_WIRE(pn_endpoint_key, 20);
 
+enum pn_gating {
+	PN_GATING_ON = 1,     /* some scope gates                                                           */
+	PN_GATING_FULL = 2,   /* set by the kernel: pn_gate was full once, egress must look at pn_sock too  */
+};
+
 struct pn_ctl_val {       /* pn_ctl[0], mapped by the daemon                                               */
 	__u64 heartbeat_boot_ns; /* written by the daemon's event loop                                     */
 	__u64 dead_after_ns;     /* older heartbeat: the daemon is away                                    */
-	__u32 gating;            /* 0: no scope gates anything, one load and out                           */
+	__u32 gating;            /* enum pn_gating; 0: nothing is gated, one load and out                  */
 	__u32 scope_gen;         /* bumped when scopes, processes or cgroups change: caches are void       */
 	__u32 epoch;             /* only programs of this epoch act: upgrades flip it in one store          */
 	__u32 sleeping;          /* the daemon blocks: the next event must wake it                         */
+	__u32 wire_version;      /* PN_WIRE_VERSION of whoever made these maps; 0: just made               */
+	__u32 _pad0;
 };
-PN_WIRE(pn_ctl_val, 32);
+PN_WIRE(pn_ctl_val, 40);
 
 /* Per-CPU counters, by event kind. lost = not delivered: ring full, copy fault, rate limit, table full. */
 struct pn_loss_val {

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The only place that writes to the rings: nothing is lost without pn_loss counting it. */
+#ifndef PENSTOCK_EMIT_H
+#define PENSTOCK_EMIT_H
+
+#include "lib/maps.h"
+
+static __always_inline void pn_count(__u32 stat)
+{
+	__u64 *n = bpf_map_lookup_elem(&pn_stats, &stat);
+	if (n)
+		(*n)++;
+}
+
+static __always_inline struct pn_ctl_val *pn_control(void)
+{
+	__u32 zero = 0;
+	return bpf_map_lookup_elem(&pn_ctl, &zero);
+}
+
+static __always_inline bool pn_active(const struct pn_ctl_val *ctl)
+{
+	return ctl && ctl->epoch == cfg_epoch;
+}
+
+static __always_inline struct pn_loss_val *pn_loss_of(__u32 kind)
+{
+	return bpf_map_lookup_elem(&pn_loss, &kind);
+}
+
+static __always_inline void pn_sent(__u32 kind, __u64 bytes)
+{
+	struct pn_loss_val *l = pn_loss_of(kind);
+	if (l) {
+		l->sent++;
+		l->sent_bytes += bytes;
+	}
+}
+
+static __always_inline void pn_lost_ring(__u32 kind, __u64 bytes)
+{
+	struct pn_loss_val *l = pn_loss_of(kind);
+	if (l) {
+		l->lost_ring++;
+		l->lost_ring_bytes += bytes;
+	}
+}
+
+static __always_inline void pn_lost_fault(__u32 kind, __u64 bytes)
+{
+	struct pn_loss_val *l = pn_loss_of(kind);
+	if (l) {
+		l->lost_fault++;
+		l->lost_fault_bytes += bytes;
+	}
+}
+
+static __always_inline void pn_lost_rate(__u32 kind, __u64 bytes)
+{
+	struct pn_loss_val *l = pn_loss_of(kind);
+	if (l) {
+		l->lost_rate++;
+		l->lost_rate_bytes += bytes;
+	}
+}
+
+static __always_inline void pn_header(struct pn_ev_hdr *h, __u16 kind, __u32 size)
+{
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	h->kind = kind;
+	h->version = PN_WIRE_VERSION;
+	h->size = size;
+	h->boot_ns = bpf_ktime_get_boot_ns();
+	h->tgid = pid_tgid >> 32;
+	h->tid = (__u32)pid_tgid;
+	h->cgroup_id = bpf_get_current_cgroup_id();
+}
+
+/*
+ * Waking is dearer than copying: a payload record wakes the daemon only when it blocks or the ring fills up; otherwise the
+ * daemon's short timer finds it.
+ */
+#define PN_WAKE_BYTES (1 << 20)
+
+static __always_inline __u64 pn_wake_flags(struct pn_ctl_val *ctl, bool urgent)
+{
+	if (ctl->sleeping) {
+		ctl->sleeping = 0;
+		return BPF_RB_FORCE_WAKEUP;
+	}
+	if (urgent || bpf_ringbuf_query(&pn_events, BPF_RB_AVAIL_DATA) > PN_WAKE_BYTES)
+		return BPF_RB_FORCE_WAKEUP;
+	return BPF_RB_NO_WAKEUP;
+}
+
+/* A fixed-size event into one of the rings. `kind` and the type go together. */
+#define PN_EMIT(ring, kind_, ev, flags)                                                                                \
+	({                                                                                                             \
+		pn_header(&(ev)->hdr, kind_, sizeof(*(ev)));                                                           \
+		long err_ = bpf_ringbuf_output(&ring, ev, sizeof(*(ev)), flags);                                       \
+		if (err_)                                                                                              \
+			pn_lost_ring(kind_, 0);                                                                        \
+		else                                                                                                   \
+			pn_sent(kind_, 0);                                                                             \
+		err_;                                                                                                  \
+	})
+
+#define PN_PIECE_BYTES (256 << 10) /* one record; larger calls become several                                 */
+
+struct pn_copy {
+	struct pn_ev_data ev; /* template; pos and len advance                                               */
+	const void *buf;
+	__u64 left;
+	__u64 flags;
+	__u32 verdict;        /* which ring                                                                  */
+	__u32 failed;
+};
+
+static long pn_copy_piece(__u32 index, struct pn_copy *c)
+{
+	struct bpf_dynptr d;
+	__u32 n = c->left > PN_PIECE_BYTES ? PN_PIECE_BYTES : (__u32)c->left;
+	bool last = n == c->left;
+	long err;
+
+	c->ev.len = n;
+	c->ev.hdr.size = sizeof(c->ev) + n;
+	if (c->verdict)
+		err = bpf_ringbuf_reserve_dynptr(&pn_verdicts, sizeof(c->ev) + n, 0, &d);
+	else
+		err = bpf_ringbuf_reserve_dynptr(&pn_events, sizeof(c->ev) + n, 0, &d);
+	if (err) {
+		bpf_ringbuf_discard_dynptr(&d, 0);
+		pn_lost_ring(PN_EV_data, c->left);
+		c->failed = 1;
+		return 1;
+	}
+	bpf_dynptr_write(&d, 0, &c->ev, sizeof(c->ev), 0);
+	if (n && bpf_probe_read_user_dynptr(&d, sizeof(c->ev), n, c->buf)) {
+		bpf_ringbuf_discard_dynptr(&d, BPF_RB_NO_WAKEUP);
+		pn_lost_fault(PN_EV_data, c->left);
+		c->failed = 1;
+		return 1;
+	}
+	bpf_ringbuf_submit_dynptr(&d, last ? c->flags : BPF_RB_NO_WAKEUP);
+	pn_sent(PN_EV_data, n);
+	c->ev.pos += n;
+	c->buf += n;
+	c->left -= n;
+	return c->left == 0;
+}
+
+/* Copies `len` bytes of user memory as data events. What cannot be copied is a gap: the stream's position moves on. */
+static __always_inline void pn_emit_data(struct pn_copy *c, __u64 len)
+{
+	pn_header(&c->ev.hdr, PN_EV_data, 0);
+	c->left = len > PN_MAX_DATA_BYTES ? PN_MAX_DATA_BYTES : len;
+	if (len > c->left)
+		pn_lost_rate(PN_EV_data, len - c->left);
+	bpf_loop(PN_MAX_DATA_BYTES / PN_PIECE_BYTES, pn_copy_piece, c, 0);
+}
+
+#endif

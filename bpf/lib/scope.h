@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Which enforcement scope the current task belongs to: its process, else its cgroup (deepest entry wins), else scope 0. */
+#ifndef PENSTOCK_SCOPE_H
+#define PENSTOCK_SCOPE_H
+
+#include "lib/emit.h"
+
+#define PN_CGROUP_DEPTH 16
+
+static __always_inline __u32 pn_scope_resolve(void)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32, scope = 0;
+	struct pn_proc_val *proc = bpf_map_lookup_elem(&pn_proc, &tgid);
+	if (proc)
+		return proc->scope;
+	for (int level = 0; level < PN_CGROUP_DEPTH; level++) {
+		__u64 id = bpf_get_current_ancestor_cgroup_id(level);
+		if (!id)
+			break;
+		__u32 *found = bpf_map_lookup_elem(&pn_cgroup, &id);
+		if (found)
+			scope = *found;
+	}
+	return scope;
+}
+
+static __always_inline __u32 pn_scope_of(struct pn_task_val *t, const struct pn_ctl_val *ctl)
+{
+	/* Generation 0 never matches: a zeroed record is unresolved. */
+	if (!t->scope_gen || t->scope_gen != ctl->scope_gen) {
+		t->scope = pn_scope_resolve();
+		t->scope_gen = ctl->scope_gen;
+	}
+	return t->scope;
+}
+
+static __always_inline struct pn_scope_val *pn_scope_val_of(__u32 scope)
+{
+	return bpf_map_lookup_elem(&pn_scope, &scope);
+}
+
+static __always_inline bool pn_daemon_away(const struct pn_ctl_val *ctl, __u64 now)
+{
+	__u64 beat = ctl->heartbeat_boot_ns;
+	return now > beat && now - beat > ctl->dead_after_ns;
+}
+
+/* Takes one request of `bytes` from the lease that the daemon left behind. Concurrent takers may not both win the last. */
+static __always_inline bool pn_take_lease(struct pn_scope_val *s, __u64 bytes)
+{
+	if (__sync_fetch_and_add(&s->lease_requests, -1) <= 0) {
+		__sync_fetch_and_add(&s->lease_requests, 1);
+		return false;
+	}
+	if (__sync_fetch_and_add(&s->lease_bytes, -(__s64)bytes) < (__s64)bytes) {
+		__sync_fetch_and_add(&s->lease_bytes, (__s64)bytes);
+		__sync_fetch_and_add(&s->lease_requests, 1);
+		return false;
+	}
+	return true;
+}
+
+/* Token bucket on observed plaintext: a flooding scope loses its own telemetry, never somebody else's. Racy by design. */
+static __always_inline bool pn_rate_ok(struct pn_scope_val *s, __u64 bytes)
+{
+	__u64 rate = s->rate_bytes_per_s, now, level, elapsed;
+	if (!rate)
+		return true;
+	now = bpf_ktime_get_boot_ns();
+	elapsed = now - s->bucket_boot_ns;
+	if (elapsed > 1000000000ull)
+		elapsed = 1000000000ull;
+	/* At most one second's worth is saved up. */
+	level = s->bucket_bytes + rate / 1000000 * (elapsed / 1000);
+	if (level > rate)
+		level = rate;
+	s->bucket_boot_ns = now;
+	if (level < bytes) {
+		s->bucket_bytes = level;
+		return false;
+	}
+	s->bucket_bytes = level - bytes;
+	return true;
+}
+
+#endif
