@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "userspace/base/atomic_file.h"
 #include "userspace/base/clock.h"
 #include "userspace/base/fd.h"
 #include "userspace/base/log.h"
@@ -35,6 +36,18 @@ TEST(Error, MessageNamesErrno) {
 
 TEST(Redacted, FormatsAsItsSize) {
   EXPECT_EQ(fmt::format("{}", Redacted<std::string>("secret")), "<6 bytes>");
+}
+
+TEST(AtomicFile, ReplacesTheWholeContent) {
+  const std::string path = testing::TempDir() + "/penstock_atomic_" + std::to_string(::getpid());
+  ASSERT_TRUE(write_file_atomically(path, "one and a half").has_value());
+  ASSERT_TRUE(write_file_atomically(path, "two").has_value());
+  EXPECT_EQ(read_small_file(path).value(), "two");
+  EXPECT_FALSE(read_small_file(path, 2).has_value());
+  EXPECT_NE(::access((path + ".tmp").c_str(), F_OK), 0);
+  ::unlink(path.c_str());
+  EXPECT_EQ(read_small_file(path).error().errno_, ENOENT);
+  EXPECT_FALSE(write_file_atomically("/nonexistent/folder/file", "x").has_value());
 }
 
 TEST(ManualClock, MovesOnlyWhenTold) {

@@ -292,15 +292,15 @@ void Tracker::on_gate(const pn_ev_gate& event) {
   stream->info.cgroup_id = event.hdr.cgroup_id;
   if (!stream->handler) adopt(*stream, event.cookie);
   stream->info.socket.fd_hint = event.fd;
+  stream->handler->on_gate(event);
   if (event.what != PN_GATE_OPAQUE) {
     if (stream->floating[PN_TO_SERVER]) {
       stream->next[PN_TO_SERVER] = event.pos;
       stream->floating[PN_TO_SERVER] = false;
     }
     commit(*stream, event.pos + event.len);
-    stream->handler->on_fed(event.hdr.boot_ns);
   }
-  stream->handler->on_gate(event);
+  stream->handler->on_fed(event.hdr.boot_ns);
 }
 
 void Tracker::on_withdraw(const pn_ev_withdraw& event) {

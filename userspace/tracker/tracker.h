@@ -7,8 +7,8 @@
 //   (none)     cookie 0: unbound         as left               adopt, gate      -             bound       counted late
 //              else: adopt -> bound
 //   unbound    buffer (bounded)          keep aside (bounded)  adopt, gate      void from pos replay      end
-//   bound      feed | gap | duplicate    keep aside (bounded)  commit, feed,    void from pos rebind      end
-//                                                              tell handler
+//   bound      feed | gap | duplicate    keep aside (bounded)  tell handler,    void from pos rebind      end
+//                                                              commit, feed
 //   ended      counted late              counted late          counted late     -             -           -
 //
 // "Adopt" binds a stream whose bind event was lost or preceded this process: the socket's addresses come from the
@@ -56,7 +56,7 @@ class ConnectionHandler {
   virtual parsers::ConnectionParser& parser() = 0;
   // The parser has been given what there is (bytes or a gap).
   virtual void on_fed(std::uint64_t when_boot_ns) = 0;
-  // A gated write reached the socket; its plaintext has been fed already.
+  // A gated write reached the socket; its plaintext is fed next (none for PN_GATE_OPAQUE), then on_fed() follows.
   virtual void on_gate(const pn_ev_gate& event) = 0;
   // The stream turned out to belong to another socket; info.socket is the new one.
   virtual void on_rebound(std::uint64_t old_cookie) = 0;
