@@ -7,6 +7,7 @@
 function(penstock_registry name)
   cmake_parse_arguments(arg "" "LAYER;ROOT;HEADER;TYPE;PREFIX;NAMESPACE" "USES" ${ARGN})
   file(GLOB folders CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/${arg_ROOT} ${CMAKE_SOURCE_DIR}/${arg_ROOT}/*/CMakeLists.txt)
+  list(FILTER folders EXCLUDE REGEX "^core/")  # the contract, where it lives beside its plugins
   list(SORT folders)
   set(externs "")
   set(entries "")

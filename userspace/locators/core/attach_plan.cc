@@ -8,6 +8,7 @@ std::string_view name(CallShape shape) {
     case CallShape::kTlsReadOut: return "tls_read_out";
     case CallShape::kTlsWriteRet: return "tls_write_ret";
     case CallShape::kTlsReadRet: return "tls_read_ret";
+    case CallShape::kTlsWriteFlagsOut: return "tls_write_flags_out";
   }
   return "unknown";
 }

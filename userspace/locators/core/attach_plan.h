@@ -17,6 +17,7 @@ enum class CallShape : std::uint8_t {
   kTlsReadOut = 2,   // f(ctx, buf, size_t len, size_t* readbytes): > 0 is success. ssl_read_internal, SSL_read_ex
   kTlsWriteRet = 3,  // f(ctx, buf, len): n > 0 bytes. SSL_write, gnutls_record_send, PR_Send, PR_Write
   kTlsReadRet = 4,   // f(ctx, buf, len): n > 0 bytes. SSL_read, gnutls_record_recv, PR_Recv, PR_Read
+  kTlsWriteFlagsOut = 5,  // f(ctx, buf, size_t len, flags, size_t* written): > 0 is success. ssl_write_internal from 3.3 on
 };
 
 std::string_view name(CallShape);

@@ -18,6 +18,8 @@ struct Locator {
   // nullopt: the runtime is not in this image. An error: it is there, but its calls could not be located (the reason is
   // shown by `coverage`).
   base::Result<std::optional<AttachPlan>> (*locate)(const ElfImage&);
+  // Strings (≥ 8 bytes, the shorter the slower) whose places the locator asks the image for: ElfImage::anchor().
+  std::span<const std::string_view> anchors;
 };
 
 // Generated from the folders beside core/ (see cmake/Registry.cmake).

@@ -1,0 +1,189 @@
+// OpenSSL 1.1.1 and 3.x, shared or linked in, stripped or not.
+//
+// SSL_write, SSL_write_ex (and _ex2) all go through ssl_write_internal, the reads through ssl_read_internal. OpenSSL 3
+// passes a function's own name to ERR_set_debug, so the functions that refer to the string "ssl_write_internal" are either
+// that function (then it is the only site: one cheap probe covers every public call) or the public functions it was
+// inlined into (then all of them are sites). One level per image, never both: the same bytes would be seen twice.
+// 1.1.1 has no such strings: there the callee that SSL_write and SSL_write_ex share is taken, if they are exported.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "userspace/locators/core/code_scan.h"
+#include "userspace/locators/core/locator.h"
+#include "userspace/locators/core/probe_site.h"
+
+namespace penstock::locators {
+namespace {
+
+using namespace std::string_view_literals;
+
+constexpr auto kWriteInternal = "ssl_write_internal"sv;
+constexpr auto kReadInternal = "ssl_read_internal"sv;
+constexpr std::array kAnchors{kWriteInternal, kReadInternal};
+constexpr std::size_t kMaxSitesPerDirection = 4;
+
+struct Direction {
+  std::string_view internal;  // the shared function
+  std::string_view plain;     // int f(ssl, buf, int)
+  std::string_view ex;        // int f(ssl, buf, size_t, size_t*)
+  CallShape plain_shape;
+  CallShape out_shape;
+};
+constexpr Direction kWrite{kWriteInternal, "SSL_write", "SSL_write_ex", CallShape::kTlsWriteRet, CallShape::kTlsWriteOut};
+constexpr Direction kRead{kReadInternal, "SSL_read", "SSL_read_ex", CallShape::kTlsReadRet, CallShape::kTlsReadOut};
+
+bool identifier_char(std::uint8_t c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+}
+
+// Places where the string stands as a whole: terminated, and not the end of a longer name.
+std::vector<std::uint64_t> whole_strings(const ElfImage& image, std::string_view text, std::span<const std::uint64_t> places) {
+  std::vector<std::uint64_t> out;
+  for (const std::uint64_t at : places) {
+    const auto after = image.read<std::uint8_t>(at + text.size());
+    const auto before = image.read<std::uint8_t>(at - 1);
+    if (after == std::uint8_t{0} && (!before || !identifier_char(*before))) out.push_back(at);
+  }
+  return out;
+}
+
+std::vector<FunctionRange> functions_referring_to(const ElfImage& image, std::span<const std::uint64_t> strings) {
+  std::vector<std::uint64_t> at;
+  for (const Reference& r : references_to(image, strings)) at.push_back(r.at);
+  std::vector<FunctionRange> out;
+  for (const auto& f : functions_around(image, at))
+    if (f && std::none_of(out.begin(), out.end(), [&](const FunctionRange& o) { return o.begin == f->begin; })) out.push_back(*f);
+  return out;
+}
+
+bool starts_like_a_stub(const ElfImage& image, std::uint64_t function) {
+  std::uint64_t at = function;
+  for (int i = 0; i < 2; ++i) {
+    const auto insn = decode(image.at(at, 15), at);
+    if (!insn) return true;
+    if (insn->flow == Flow::kJumpAway) return true;  // a PLT entry
+    if (insn->shape != Shape::kEndbr) return false;
+    at = insn->end();
+  }
+  return false;
+}
+
+std::vector<std::uint64_t> callees(const ElfImage& image, const Symbol& symbol) {
+  FunctionRange range{symbol.vaddr, symbol.vaddr + std::min<std::uint64_t>(symbol.bytes, kMaxFunctionBytes)};
+  if (const auto exact = image.unwind_range(symbol.vaddr)) range = *exact;
+  std::vector<std::uint64_t> out;
+  for (const Instruction& i : disassemble(image, range)) {
+    const bool leaves = i.flow == Flow::kCall || (i.flow == Flow::kJump && (i.target < range.begin || i.target >= range.end));
+    if (leaves && image.in_code(i.target) && !starts_like_a_stub(image, i.target)) out.push_back(i.target);
+  }
+  return out;
+}
+
+// From 3.3 on the internal write takes flags before `written`. Its callers tell: they put an address of their stack, or
+// their own fourth argument, into the fifth register.
+bool takes_flags(const ElfImage& image, std::uint64_t internal) {
+  for (const Reference& call : calls_to(image, std::span(&internal, 1))) {
+    const auto caller = function_around(image, call.at);
+    if (!caller) continue;
+    bool fifth = false;
+    for (const Instruction& i : disassemble(image, {caller->begin, call.at})) {
+      if (i.flow == Flow::kCall || i.flow == Flow::kCallAway) fifth = false;
+      if (i.reg == kR8 && (i.shape == Shape::kLoadStackAddress || (i.shape == Shape::kMoveRegister && i.source == kRcx))) fifth = true;
+    }
+    if (fifth) return true;
+  }
+  return false;
+}
+
+// Which public function an inlined copy is; by its symbol, or by the name it passes to ERR_set_debug.
+bool is_plain(const ElfImage& image, const Direction& d, const FunctionRange& f, const std::vector<FunctionRange>& naming_plain) {
+  if (const auto s = image.symbol(d.plain)) return s->vaddr == f.begin;
+  return std::any_of(naming_plain.begin(), naming_plain.end(), [&](const FunctionRange& o) { return o.begin == f.begin; });
+}
+
+std::vector<FunctionRange> functions_naming(const ElfImage& image, std::string_view name) {
+  const std::string needle = std::string(name) + '\0';
+  const std::string_view needles[] = {needle};
+  std::vector<std::uint64_t> at;
+  for (const Segment& s : image.segments())
+    for (const StringHit& hit : scan_strings(image.file().subspan(s.offset, s.file_bytes), needles)) at.push_back(s.vaddr + hit.offset);
+  return functions_referring_to(image, whole_strings(image, name, at));
+}
+
+void add_site(const ElfImage& image, std::uint64_t function, CallShape shape, std::string_view what, AttachPlan& plan) {
+  if (auto site = probe_site(image, function, shape, std::string(what), true)) plan.sites.push_back(std::move(*site));
+}
+
+// True when sites were added.
+bool by_name_strings(const ElfImage& image, const Direction& d, AttachPlan& plan) {
+  const auto strings = whole_strings(image, d.internal, image.anchor(d.internal));
+  if (strings.empty()) return false;
+  const std::vector<FunctionRange> functions = join_fragments(image, functions_referring_to(image, strings));
+  if (functions.empty() || functions.size() > kMaxSitesPerDirection) return false;
+  const auto plain = image.symbol(d.plain);
+  const auto ex = image.symbol(d.ex);
+  const bool is_public = (plain && plain->vaddr == functions[0].begin) || (ex && ex->vaddr == functions[0].begin);
+  if (functions.size() == 1 && !is_public) {
+    const bool flags = d.out_shape == CallShape::kTlsWriteOut && takes_flags(image, functions[0].begin);
+    add_site(image, functions[0].begin, flags ? CallShape::kTlsWriteFlagsOut : d.out_shape, d.internal, plan);
+    return !plan.sites.empty();
+  }
+  // Inlined. A copy that another one calls is inside it, and would repeat its bytes.
+  std::vector<std::uint64_t> begins;
+  for (const FunctionRange& f : functions) begins.push_back(f.begin);
+  const auto calls = calls_to(image, begins);
+  const auto naming_plain = plain ? std::vector<FunctionRange>{} : functions_naming(image, d.plain);
+  for (const FunctionRange& f : functions) {
+    const bool nested = std::any_of(calls.begin(), calls.end(), [&](const Reference& c) {
+      return c.target == f.begin && std::any_of(functions.begin(), functions.end(), [&](const FunctionRange& o) {
+               return o.begin != f.begin && c.at >= o.begin && c.at < o.end;
+             });
+    });
+    if (nested) continue;
+    const bool p = is_plain(image, d, f, naming_plain);
+    const bool known_ex = ex && ex->vaddr == f.begin;
+    add_site(image, f.begin, p ? d.plain_shape : d.out_shape, p ? d.plain : known_ex || !plain ? d.ex : d.internal, plan);
+  }
+  return !plan.sites.empty();
+}
+
+bool by_exports(const ElfImage& image, const Direction& d, AttachPlan& plan) {
+  const auto plain = image.dynamic_symbol(d.plain);
+  const auto ex = image.dynamic_symbol(d.ex);  // BoringSSL has none: it is not ours
+  if (!plain || !ex || !plain->function || !ex->function) return false;
+  const auto a = callees(image, *plain);
+  const auto b = callees(image, *ex);
+  for (const std::uint64_t callee : a) {
+    if (std::find(b.begin(), b.end(), callee) == b.end()) continue;
+    const bool flags = d.out_shape == CallShape::kTlsWriteOut && takes_flags(image, callee);
+    add_site(image, callee, flags ? CallShape::kTlsWriteFlagsOut : d.out_shape, d.internal, plan);
+    return !plan.sites.empty();
+  }
+  add_site(image, plain->vaddr, d.plain_shape, d.plain, plan);
+  add_site(image, ex->vaddr, d.out_shape, d.ex, plan);
+  return !plan.sites.empty();
+}
+
+base::Result<std::optional<AttachPlan>> locate(const ElfImage& image) {
+  AttachPlan plan{"openssl", {}, {}};
+  for (const Direction& d : {kWrite, kRead}) {
+    AttachPlan part;
+    const bool named = by_name_strings(image, d, part);
+    if (!named && !by_exports(image, d, part)) {
+      const bool inside = !image.anchor(d.internal).empty() || !plan.sites.empty();
+      if (!inside) return std::optional<AttachPlan>{};
+      return base::Error{base::ErrorCode::kUnsupported, 0, fmt::format("OpenSSL is inside, {} was not found", d.internal), {}};
+    }
+    if (part.sites.size() > 1) plan.note += fmt::format("{}{} is inlined into {} functions", plan.note.empty() ? "" : "; ", d.internal, part.sites.size());
+    plan.sites.insert(plan.sites.end(), part.sites.begin(), part.sites.end());
+  }
+  return std::optional<AttachPlan>(std::move(plan));
+}
+
+}  // namespace
+
+extern const Locator k_openssl{"openssl", locate, kAnchors};
+
+}  // namespace penstock::locators
