@@ -29,6 +29,8 @@ class Script:
     reasoning: int = 0
     chunks: int = 4           # content events of a stream
     chunk_bytes: int = 12     # text per content event
+    big_at: int = -1          # this content event carries big_bytes instead
+    big_bytes: int = 0
     delay_ms: int = 0         # before each content event
     first_ms: int = 0         # before the answer's first byte
     usage: str = 'asked'      # asked: as the real provider does · always · never
@@ -78,8 +80,9 @@ def expected_usage(script):
 
 
 class Answer:
-    """One answer: `body()` when plain; `events()` when streamed, each a (kind, bytes) with kind `content` or `frame`."""
+    """One answer: `body()` when plain; `events()` when streamed, each (content | frame | error | reset, bytes)."""
     provider = ''
+    id_prefix = ''
 
     def __init__(self, script, request, number):
         self.script = script
@@ -95,10 +98,14 @@ class Answer:
 
     def text(self, index):
         word = f'w{self.number}.{index} '
-        return (word * (self.script.chunk_bytes // len(word) + 1))[:self.script.chunk_bytes]
+        size = self.script.big_bytes if index == self.script.big_at else self.script.chunk_bytes
+        return (word * (size // len(word) + 1))[:size]
 
     def whole_text(self):
         return ''.join(self.text(i) for i in range(self.script.chunks))
+
+    def response_id(self):
+        return f'{self.id_prefix}{self.number}'
 
     def call_id(self, index):
         return f'call_{self.number}_{index}'
@@ -122,7 +129,7 @@ def sse(data, event=None):
 
 class OpenAiChat(Answer):
     provider = 'openai'
-    operation = 'chat'
+    id_prefix = 'chatcmpl-'
 
     def tells_usage(self):
         if self.script.usage != 'asked' or not self.stream:
@@ -148,7 +155,7 @@ class OpenAiChat(Answer):
         message = {'role': 'assistant', 'content': self.whole_text(), 'refusal': None}
         if self.tools:
             message['tool_calls'] = [self.tool_call(i, n) for i, n in enumerate(self.tools)]
-        out = {'id': f'chatcmpl-{self.number}', 'object': 'chat.completion', 'created': CREATED, 'model': self.model,
+        out = {'id': self.response_id(), 'object': 'chat.completion', 'created': CREATED, 'model': self.model,
                'choices': [{'index': 0, 'message': message, 'logprobs': None, 'finish_reason': self.finish_reason()}],
                'service_tier': 'default', 'system_fingerprint': 'fp_0'}
         if self.tells_usage():
@@ -156,7 +163,7 @@ class OpenAiChat(Answer):
         return out
 
     def chunk(self, delta, finish=None):
-        out = {'id': f'chatcmpl-{self.number}', 'object': 'chat.completion.chunk', 'created': CREATED, 'model': self.model,
+        out = {'id': self.response_id(), 'object': 'chat.completion.chunk', 'created': CREATED, 'model': self.model,
                'service_tier': 'default', 'system_fingerprint': 'fp_0',
                'choices': [{'index': 0, 'delta': delta, 'logprobs': None, 'finish_reason': finish}]}
         if self.tells_usage():
@@ -193,7 +200,7 @@ class OpenAiChat(Answer):
 
 class OpenAiResponses(Answer):
     provider = 'openai'
-    operation = 'responses'
+    id_prefix = 'resp_'
 
     def usage(self):
         s = self.script
@@ -212,7 +219,7 @@ class OpenAiResponses(Answer):
 
     def response(self, status, output):
         done = status == 'completed'
-        return {'id': f'resp_{self.number}', 'object': 'response', 'created_at': CREATED, 'status': status, 'error': None,
+        return {'id': self.response_id(), 'object': 'response', 'created_at': CREATED, 'status': status, 'error': None,
                 'incomplete_details': None, 'instructions': None, 'max_output_tokens': None, 'model': self.model,
                 'output': output, 'parallel_tool_calls': True, 'previous_response_id': None, 'store': True,
                 'temperature': 1.0, 'tool_choice': 'auto', 'tools': [], 'top_p': 1.0, 'truncation': 'disabled',
@@ -268,7 +275,7 @@ class OpenAiResponses(Answer):
 
 class AnthropicMessages(Answer):
     provider = 'anthropic'
-    operation = 'chat'
+    id_prefix = 'msg_'
 
     def usage(self, output_tokens):
         s = self.script
@@ -285,7 +292,7 @@ class AnthropicMessages(Answer):
         return 'tool_use' if self.tools else 'end_turn'
 
     def message(self, content, stop_reason, output_tokens):
-        out = {'id': f'msg_{self.number}', 'type': 'message', 'role': 'assistant', 'model': self.model, 'content': content,
+        out = {'id': self.response_id(), 'type': 'message', 'role': 'assistant', 'model': self.model, 'content': content,
                'stop_reason': stop_reason, 'stop_sequence': None}
         if self.tells_usage():
             out['usage'] = self.usage(output_tokens)

@@ -10,14 +10,16 @@ times and byte counts are those of the raw ciphertext, taken before anything is 
     handshake  version; raw bytes counted by `raw_bytes` below begin after it
     request    id seq method path host model stream head_bytes body_bytes body_sha256 first_mono_ns first_rx_ns: when the first
                raw byte of this request reached this program, and (Unix time) the kernel
-    answer     id status model stream gzip usage tools finish_reason: what is about to be sent; usage is null when not told
+    answer     id status response_id provider model stream gzip usage tools finish_reason: what is about to be sent; usage is
+               null when not told
     chunk      id n bytes: a content event of a stream was handed to the kernel
     done       id chunks: the whole answer was handed to the kernel
     aborted    id chunks: the connection ended before the answer did
-    end        how (close | reset | tls_error | error) requests raw_bytes plain_bytes leftover_bytes leftover: `leftover` is
-               plaintext that never became a whole request (its start, as text)
+    end        how (close | reset | tls_error | error) and the connection's totals: requests raw_bytes plain_bytes sent_bytes
+               leftover_bytes leftover: `leftover` is plaintext that never became a whole request (its start, as text)
+    state      the same totals of a connection that is still open, on {"report": TAG}; then `reported` with that tag
 The first line of stdout is {"port":…,"ca":…}. Commands are read from stdin, one JSON object per line: {"permit": ID, "count": N}
-lets N held steps of request ID pass (`hold`, `step` in the script). The program ends when stdin does.
+lets N held steps of request ID pass (`hold`, `step` in the script); {"report": TAG} as above. The program ends when stdin does.
 """
 import argparse
 import asyncio
@@ -40,7 +42,7 @@ import answers
 MAX_HEAD = 256 * 1024
 MAX_BODY = 64 * 1024 * 1024
 SO_TIMESTAMPNS = 35
-NAMES = ['api.openai.com', 'api.anthropic.com', 'fake.test', 'localhost']
+NAMES = ['anthropic.fake.test', 'api.openai.com', 'api.anthropic.com', 'fake.test', 'localhost']
 
 
 def make_certificate(folder):
@@ -171,7 +173,7 @@ class Connection:
         self.established = False
         self.reader = RequestReader()
         self.first = None            # (mono_ns, rx_real_ns) of the first raw byte of the request being read
-        self.raw_bytes = self.plain_bytes = self.requests = 0
+        self.raw_bytes = self.plain_bytes = self.sent_bytes = self.requests = 0
         self.unsent = bytearray()
         self.writable = asyncio.Event()
         self.queue = asyncio.Queue()
@@ -257,6 +259,7 @@ class Connection:
     # --- sending
 
     def send(self, plain):
+        self.sent_bytes += len(plain)
         self.tls.write(plain)
         self.flush()
 
@@ -312,13 +315,14 @@ class Connection:
             if script.retry_after:
                 head.append(f'retry-after: {script.retry_after}')
             self.log.write('answer', self.number, id=script.id, status=status, model=None, stream=False, gzip=compress,
-                           usage=None, tools=[], finish_reason=None)
+                           usage=None, tools=[], finish_reason=None, response_id=None,
+                           provider=route.provider if route else None)
             return self.whole(status, head, answers.error_body(route, status, number), compress)
         answer = route(script, request.json, number)
         usage = answers.expected_usage(script) if answer.tells_usage() else None
         self.log.write('answer', self.number, id=script.id, status=status, model=answer.model, stream=answer.stream,
                        gzip=compress, usage=usage, tools=answer.tools, finish_reason=answer.finish_reason(),
-                       provider=answer.provider)
+                       response_id=answer.response_id(), provider=answer.provider)
         if not answer.stream:
             return self.whole(status, head, answer.body(), compress)
         await self.streamed(answer, script, head, compress)
@@ -362,16 +366,19 @@ class Connection:
         reason = {200: 'OK', 400: 'Bad Request', 404: 'Not Found', 429: 'Too Many Requests', 500: 'Internal Server Error'}
         return ('\r\n'.join([f'HTTP/1.1 {status} {reason.get(status, "Error")}', *lines]) + '\r\n\r\n').encode()
 
+    def totals(self):
+        left = self.reader.buffer
+        return {'peer_port': self.peer_port, 'requests': self.requests, 'raw_bytes': self.raw_bytes,
+                'plain_bytes': self.plain_bytes, 'sent_bytes': self.sent_bytes, 'leftover_bytes': len(left),
+                'leftover': bytes(left[:200]).decode('latin-1')}
+
     def end(self, how, why=''):
         if not self.open:
             return
         self.open = False
         if self.current is not None:
             self.log.write('aborted', self.number, id=self.current[0], chunks=self.current[1])
-        left = bytes(self.reader.buffer)
-        self.log.write('end', self.number, how=how, why=why, peer_port=self.peer_port, requests=self.requests,
-                       raw_bytes=self.raw_bytes, plain_bytes=self.plain_bytes, leftover_bytes=len(left),
-                       leftover=left[:200].decode('latin-1'))
+        self.log.write('end', self.number, how=how, why=why, **self.totals())
         self.loop.remove_reader(self.sock.fileno())
         self.loop.remove_writer(self.sock.fileno())
         self.sock.close()
@@ -424,6 +431,10 @@ class Server:
 
     def command(self, line):
         command = json.loads(line)
+        if 'report' in command:
+            for connection in self.connections:
+                self.log.write('state', connection.number, tag=command['report'], **connection.totals())
+            return self.log.write('reported', tag=command['report'])
         for _ in range(command.get('count', 1)):
             self.semaphore(command['permit']).release()
 

@@ -20,7 +20,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORKLOADS = ROOT / 'tests/workloads'
 PYTHON = '/usr/bin/python3'  # Debian's: links libssl.so.3 dynamically
-NAMES = ('fake.test', 'api.openai.com', 'api.anthropic.com')
+NAMES = ('fake.test', 'anthropic.fake.test', 'api.openai.com', 'api.anthropic.com')
 _SANDBOX = 'PENSTOCK_TEST_SANDBOX'
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -35,7 +35,7 @@ CLIENTS = {
     'openai_sdk': ('node', 'openai_sdk.mjs', ('chat', 'responses')),
     'anthropic_sdk': ('node', 'anthropic_sdk.mjs', ('messages',)),
 }
-MODELS = {'chat': 'gpt-4o-mini', 'responses': 'gpt-4o', 'messages': 'claude-sonnet-4-5'}
+MODELS = {'chat': 'gpt-4o-mini', 'responses': 'gpt-4o', 'messages': 'claude-haiku-4-5'}
 
 
 def node():
@@ -50,9 +50,14 @@ def die_with_parent():
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def spawn(command, **options):
-    """Popen whose process cannot outlive this one."""
-    return subprocess.Popen([str(c) for c in command], preexec_fn=die_with_parent, **options)
+def spawn(command, cgroup=None, **options):
+    """Popen whose process cannot outlive this one, born in `cgroup` (a directory) if one is given."""
+    def prepare():
+        die_with_parent()
+        if cgroup:
+            with open(os.path.join(cgroup, 'cgroup.procs'), 'w') as f:
+                f.write('0')
+    return subprocess.Popen([str(c) for c in command], preexec_fn=prepare, **options)
 
 
 def _children():
@@ -150,25 +155,37 @@ class Provider:
         if not first:
             raise AssertionError('the fake provider did not start')
         self.port, self.ca = (json.loads(first)[k] for k in ('port', 'ca'))
-        self._offset, self._events = 0, []
+        self._offset, self._events, self._reports = 0, {}, 0
 
     def base(self, host='fake.test'):
         return f'https://{host}:{self.port}'
 
-    def permit(self, request_id, count=1):
-        self.process.stdin.write(json.dumps({'permit': request_id, 'count': count}).encode() + b'\n')
+    def _command(self, **command):
+        self.process.stdin.write(json.dumps(command).encode() + b'\n')
         self.process.stdin.flush()
 
-    def events(self, event=None, **fields):
-        """What was logged so far, narrowed to one kind and to the given field values."""
+    def permit(self, request_id, count=1):
+        self._command(permit=request_id, count=count)
+
+    def connections(self):
+        """The totals of every connection, by its number, open ones included."""
+        self._reports += 1
+        self._command(report=self._reports)
+        self.wait('reported', tag=self._reports)
+        found = self.events('state', tag=self._reports) + self.events('end')
+        return {e['conn']: e for e in found}
+
+    def events(self, event, **fields):
+        """What was logged so far of one kind, narrowed to the given field values."""
         with open(self.path, 'rb') as f:
             f.seek(self._offset)
             data = f.read()
         end = data.rfind(b'\n') + 1
         self._offset += end
-        self._events += [json.loads(line) for line in data[:end].splitlines()]
-        return [e for e in self._events
-                if event in (None, e['event']) and all(e.get(k) == v for k, v in fields.items())]
+        for line in data[:end].splitlines():
+            logged = json.loads(line)
+            self._events.setdefault(logged['event'], []).append(logged)
+        return [e for e in self._events.get(event, ()) if all(e.get(k) == v for k, v in fields.items())]
 
     def wait(self, event, count=1, timeout=30.0, **fields):
         """Waits until at least `count` such events are there; returns all of them."""
@@ -178,10 +195,7 @@ class Provider:
         return wait_until(enough, lambda: f'{count} × {event} {fields}; logged: {self.tally()}', timeout)
 
     def tally(self):
-        counts = {}
-        for e in self.events():
-            counts[e['event']] = counts.get(e['event'], 0) + 1
-        return counts
+        return {kind: len(found) for kind, found in self._events.items()}
 
     def stop(self):
         self.process.stdin.close()
@@ -196,16 +210,17 @@ class Provider:
 class Client:
     """One run of a client program. `answers` fills as they come."""
 
-    def __init__(self, kind, base, ca, requests, api=None, model=None, prefix=(), **plan):
+    def __init__(self, kind, base, ca, requests, api=None, model=None, prefix=(), cgroup=None,
+                 environment=None, **plan):
         interpreter, program, apis = CLIENTS[kind]
         self.kind, self.api = kind, api or apis[0]
         self.model = model or MODELS[self.api]
         self.requests = requests
         plan.update(base=base, ca=ca, api=self.api, model=self.model, requests=requests)
         executable = PYTHON if interpreter == 'python' else node()
-        environment = {**os.environ, 'NODE_EXTRA_CA_CERTS': ca, 'PYTHONDONTWRITEBYTECODE': '1'}
+        environment = {**os.environ, **(environment or {}), 'NODE_EXTRA_CA_CERTS': ca, 'PYTHONDONTWRITEBYTECODE': '1'}
         self.command = [*prefix, executable, WORKLOADS / 'clients' / program, json.dumps(plan)]
-        self.process = spawn(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        self.process = spawn(self.command, cgroup, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
         self.lines = Lines(self.process.stdout)
 
     @property

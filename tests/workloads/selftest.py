@@ -34,6 +34,7 @@ class Workload(unittest.TestCase):
             self.assertEqual(answer['model'], told['model'])
             self.assertEqual(answer['usage'], {'in': told['usage']['input_tokens'], 'out': told['usage']['output_tokens']})
             self.assertEqual(answer['port'], seen['peer_port'], answer)
+            self.assertEqual(answer['sha256'], seen['body_sha256'], answer)
 
     def test_every_client_plain_and_streamed_on_one_connection(self):
         for kind, (_, _, apis) in rig.CLIENTS.items():
@@ -53,14 +54,17 @@ class Workload(unittest.TestCase):
     def test_every_client_waits_between_requests(self):
         for kind in rig.CLIENTS:
             with self.subTest(kind=kind):
-                requests = [{'id': f'{kind}-{i}'} for i in range(2)]
+                requests = [{'id': f'{kind}-{i}'} for i in range(3)]
                 client = self.client(kind, requests, stream=True, wait=True)
                 client.ready()
                 client.go()
                 client.answer(requests[0]['id'])
                 self.assertEqual(self.provider.events('request', id=requests[1]['id']), [])
                 client.go()
+                client.answer(requests[1]['id'])
+                client.process.stdin.close()
                 answers = client.finish()
+                client.requests = requests[:2]
                 self.check(client, answers)
                 self.assertEqual(len({a['port'] for a in answers.values()}), 1)
 

@@ -1,5 +1,6 @@
 // Shared by the Node clients; the plan and the answer lines are described in common.py.
 import { createRequire } from 'node:module';
+import { createHash } from 'node:crypto';
 import readline from 'node:readline';
 
 export const plan = { stream: false, concurrency: 1, wait: false, prompt_bytes: 64, max_tokens: 64, timeout_s: 60,
@@ -17,12 +18,14 @@ function prompt(request) {
 }
 
 export function body(request) {
-  const out = { model: plan.model, stream: plan.stream };
+  const out = { model: request.model ?? plan.model, stream: plan.stream };
   if (plan.api === 'responses') Object.assign(out, { input: prompt(request), max_output_tokens: plan.max_tokens });
   else Object.assign(out, { messages: [{ role: 'user', content: prompt(request) }], max_tokens: plan.max_tokens });
   if (plan.api === 'chat' && plan.stream) out.stream_options = { include_usage: true };
   return out;
 }
+
+const sha256 = (request) => createHash('sha256').update(JSON.stringify(body(request))).digest('hex');
 
 export const scriptOf = (request) => `id=${request.id};${request.script ?? ''}`;
 
@@ -79,14 +82,14 @@ export async function run(send) {
   emit({ ready: true, pid: process.pid });
   const lines = plan.wait ? readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]() : null;
   let turn = Promise.resolve();
-  const line = () => (turn = turn.then(() => lines.next()));
+  const line = () => (turn = turn.then(() => lines.next()));  // done: stdin ended
   const count = Math.max(1, Math.min(plan.concurrency, plan.requests.length));
   await Promise.all([...Array(count).keys()].map(async (w) => {
     for (let i = w; i < plan.requests.length; i += count) {
       const request = plan.requests[i];
-      if (lines) await line();
+      if (lines && (await line()).done) break;
       const start = performance.now();
-      const result = { id: request.id, status: 0, port: 0 };
+      const result = { id: request.id, sha256: sha256(request), status: 0, port: 0 };
       const answer = new AnswerReader();
       let error = null;
       try {

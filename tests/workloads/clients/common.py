@@ -1,12 +1,16 @@
 """Shared by the Python clients. Every client takes one argument, a plan in JSON, and prints one JSON line per answer.
 
-Plan:   base ca api(chat|responses|messages) model stream requests:[{id, script}] concurrency wait prompt_bytes max_tokens timeout_s
+Plan:   base ca api(chat|responses|messages) model stream requests:[{id, script, model}] concurrency wait prompt_bytes
+        max_tokens timeout_s
 Line 1: {"ready": true, "pid": N}
-Answer: {"id", "status", "model", "usage": {"in", "out"} or null, "error": class or null, "text_bytes", "elapsed_ms", "port", "pid"}
+Answer: {"id", "sha256" of the body sent, "status", "model", "usage": {"in", "out"} or null, "error": class or null,
+        "text_bytes", "elapsed_ms", "port" (local), "pid"}
 
 Requests are dealt to `concurrency` workers in turn; a worker keeps one connection and sends its requests in order. With `wait`,
-each request consumes one line of stdin first, so that a test decides what happens between two requests of a connection.
+each request consumes one line of stdin first, so that a test decides what happens between two requests of a connection;
+the end of stdin ends the client.
 """
+import hashlib
 import json
 import os
 import sys
@@ -44,7 +48,7 @@ def prompt(plan, request):
 
 
 def body(plan, request):
-    out = {'model': plan['model'], 'stream': plan['stream']}
+    out = {'model': request.get('model', plan['model']), 'stream': plan['stream']}
     if plan['api'] == 'responses':
         out.update(input=prompt(plan, request), max_output_tokens=plan['max_tokens'])
     else:
@@ -110,6 +114,10 @@ class AnswerReader:
         else:
             usage = None
         return {'model': self.model, 'usage': usage, 'text_bytes': self.text_bytes, 'error': self.error}
+
+
+def sha256(plan, request):
+    return hashlib.sha256(body(plan, request)).hexdigest()
 
 
 def error_class(e):

@@ -50,7 +50,8 @@ def report(curl, line, sink, request):
     fields = answer.fields()
     if seen['exitcode']:
         fields['error'] = f'curl_{seen["exitcode"]}'
-    common.emit(id=request['id'], status=seen['http_code'], elapsed_ms=seen['time_total'] * 1e3, port=seen['local_port'],
+    common.emit(id=request['id'], sha256=common.sha256(plan, request), status=seen['http_code'],
+                elapsed_ms=seen['time_total'] * 1e3, port=seen['local_port'],
                 pid=curl.pid, **fields)
 
 
@@ -65,7 +66,10 @@ def worker(requests):
         for request, (source, sink) in zip(requests, files):
             if plan['wait']:
                 with turn:
-                    sys.stdin.readline()
+                    go = sys.stdin.readline()
+                if not go:
+                    curl.terminate()  # it waits to open the next body
+                    break
                 with open(source, 'wb') as fifo:
                     fifo.write(common.body(plan, request))
             line = curl.stderr.readline()

@@ -51,7 +51,8 @@ class Worker:
 
     async def send_one(self, request):
         start = time.monotonic()
-        result = {'id': request['id'], 'status': 0, 'model': None, 'usage': None, 'text_bytes': 0, 'error': None, 'port': 0}
+        result = {'id': request['id'], 'sha256': common.sha256(plan, request), 'status': 0, 'model': None, 'usage': None,
+                  'text_bytes': 0, 'error': None, 'port': 0}
         answer = common.AnswerReader(plan['stream'])
         try:
             await asyncio.wait_for(self.exchange(request, result, answer), plan['timeout_s'])
@@ -74,7 +75,8 @@ async def main():
         for request in requests:
             if plan['wait']:
                 async with turn:
-                    await lines.readline()
+                    if not await lines.readline():
+                        break
             await worker.send_one(request)
         worker.disconnect()
 

@@ -18,7 +18,8 @@ turn = threading.Lock()
 
 def send_one(connection, request):
     start = time.monotonic()
-    result = {'id': request['id'], 'status': 0, 'model': None, 'usage': None, 'text_bytes': 0, 'error': None, 'port': 0}
+    result = {'id': request['id'], 'sha256': common.sha256(plan, request), 'status': 0, 'model': None, 'usage': None,
+              'text_bytes': 0, 'error': None, 'port': 0}
     answer = common.AnswerReader(plan['stream'])
     try:
         if connection.sock is None:
@@ -49,7 +50,8 @@ def worker(requests):
     for request in requests:
         if plan['wait']:
             with turn:
-                sys.stdin.readline()
+                if not sys.stdin.readline():
+                    break
         send_one(connection, request)
     connection.close()
 
