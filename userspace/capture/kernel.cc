@@ -1,0 +1,307 @@
+#include "userspace/capture/kernel.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <mntent.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <map>
+#include <utility>
+
+#include "penstock_bpf.skel.h"
+#include "userspace/base/clock.h"
+#include "userspace/base/fd.h"
+#include "userspace/base/log.h"
+#include "userspace/capture/live_ring.h"
+#include "userspace/capture/pins.h"
+#include "userspace/capture/uprobe_multi.h"
+
+namespace penstock::capture {
+namespace {
+
+using base::Error;
+using base::ErrorCode;
+
+struct SkeletonDeleter {
+  void operator()(penstock_bpf* s) const { penstock_bpf__destroy(s); }
+};
+
+// libbpf explains refusals on many lines; the first tell what happened, and only when asked for are all shown.
+int libbpf_print(libbpf_print_level level, const char* format, va_list args) {
+  char line[512];
+  const int n = std::vsnprintf(line, sizeof line, format, args);
+  if (n <= 0) return 0;
+  std::string_view text(line, std::min<std::size_t>(static_cast<std::size_t>(n), sizeof line - 1));
+  while (text.ends_with('\n')) text.remove_suffix(1);
+  if (level != LIBBPF_DEBUG) base::log_debug("libbpf {}", text);
+  return 0;
+}
+
+// The pinned control record of a predecessor, if there is one.
+Result<std::optional<pn_ctl_val>> predecessor(const std::string& dir) {
+  base::Fd fd(bpf_obj_get((dir + "/pn_ctl").c_str()));
+  if (!fd) {
+    if (errno == ENOENT) return std::optional<pn_ctl_val>{};
+    return base::errno_error(errno, "open pinned map " + dir + "/pn_ctl");
+  }
+  bpf_map_info info{};
+  __u32 bytes = sizeof info, zero = 0;
+  pn_ctl_val value{};
+  const bool readable = bpf_obj_get_info_by_fd(fd.get(), &info, &bytes) == 0 && info.value_size == sizeof value &&
+                        bpf_map_lookup_elem(fd.get(), &zero, &value) == 0;
+  if (!readable || value.wire_version != PN_WIRE_VERSION)
+    return Error{ErrorCode::kUnsupported, 0,
+                 dir + " holds the maps of another version" +
+                     (readable ? " (" + std::to_string(value.wire_version) + ", this is " + std::to_string(PN_WIRE_VERSION) + ")" : ""),
+                 "stop the other version with its own binary, or remove " + dir + " (that ends its enforcement)"};
+  return std::optional(value);
+}
+
+std::uint32_t shape_of(locators::CallShape shape) {
+  switch (shape) {
+    case locators::CallShape::kTlsWriteOut:
+      return PN_SHAPE_WRITE_OUT;
+    case locators::CallShape::kTlsReadOut:
+      return PN_SHAPE_READ_OUT;
+    case locators::CallShape::kTlsWriteRet:
+      return PN_SHAPE_WRITE_RET;
+    case locators::CallShape::kTlsReadRet:
+      return PN_SHAPE_READ_RET;
+  }
+  return PN_SHAPE_NONE;
+}
+
+}  // namespace
+
+struct Kernel::Impl {
+  KernelOptions options;
+  std::unique_ptr<penstock_bpf, SkeletonDeleter> skeleton;
+  std::optional<pn_ctl_val> before;  // the predecessor's control record
+  std::uint32_t epoch = 1;
+  pn_ctl_val* control = nullptr;
+  LiveRing ring;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<base::Fd>> images;
+  std::uint32_t next_row = 0;
+
+  ~Impl() {
+    if (control != nullptr) munmap(control, static_cast<std::size_t>(sysconf(_SC_PAGESIZE)));
+  }
+
+  std::string link_dir() const { return options.bpffs_dir + "/links"; }
+  // Link pins begin with the epoch they belong to: successors recognise and remove those of their predecessors.
+  std::string link_prefix() const { return "e" + std::to_string(epoch) + "-"; }
+  // Rows of the probe table in use by a predecessor's links must stay as they are until those are gone.
+  std::uint32_t first_row() const { return epoch % 2 * (PN_MAX_PROBES / 2); }
+
+  base::Result<> open_and_load();
+  base::Result<> attach_programs();
+  base::Result<> pin_link(int fd, const std::string& name) {
+    const std::string path = link_dir() + "/" + link_prefix() + name;
+    unlink(path.c_str());  // a leftover of an epoch number used before
+    if (bpf_obj_pin(fd, path.c_str()) != 0) return base::errno_error(errno, "pin " + path);
+    return {};
+  }
+};
+
+base::Result<std::string> find_cgroup2() {
+  FILE* mounts = setmntent("/proc/self/mounts", "re");
+  if (mounts == nullptr) return base::errno_error(errno, "read /proc/self/mounts");
+  std::string found;
+  while (const mntent* m = getmntent(mounts)) {
+    if (std::string_view(m->mnt_type) == "cgroup2") {
+      found = m->mnt_dir;
+      break;
+    }
+  }
+  endmntent(mounts);
+  if (found.empty())
+    return Error{ErrorCode::kUnsupported, 0, "no cgroup2 hierarchy is mounted",
+                 "mount one: mount -t cgroup2 none /sys/fs/cgroup/unified"};
+  return found;
+}
+
+base::Result<> Kernel::Impl::open_and_load() {
+  libbpf_set_print(libbpf_print);
+  libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
+  if (geteuid() != 0)
+    return Error{ErrorCode::kPrivilege, 0, "loading BPF programs needs root", "run with sudo, or start penstockd as a service"};
+  if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
+    return Error{ErrorCode::kUnsupported, errno, "the kernel has no BTF (/sys/kernel/btf/vmlinux)",
+                 "use a kernel built with CONFIG_DEBUG_INFO_BTF"};
+  PN_CHECK(make_pin_dir(options.bpffs_dir));
+  if (mkdir(link_dir().c_str(), 0700) != 0 && errno != EEXIST) return base::errno_error(errno, "create " + link_dir());
+  PN_TRY(before, predecessor(options.bpffs_dir));
+  if (before) epoch = before->epoch + 1;
+  next_row = first_row();
+
+  LIBBPF_OPTS(bpf_object_open_opts, open_options, .pin_root_path = options.bpffs_dir.c_str());
+  skeleton.reset(penstock_bpf__open_opts(&open_options));
+  if (!skeleton) return base::errno_error(errno, "open the BPF object");
+  skeleton->rodata->cfg_epoch = epoch;
+  // A predecessor's rings keep their size: what is in them is not lost.
+  if (!before) {
+    bpf_map__set_max_entries(skeleton->maps.pn_events, options.events_ring_bytes);
+    bpf_map__set_max_entries(skeleton->maps.pn_verdicts, options.verdicts_ring_bytes);
+  } else {
+    for (bpf_map* map : {skeleton->maps.pn_events, skeleton->maps.pn_verdicts}) {
+      base::Fd fd(bpf_obj_get((options.bpffs_dir + "/" + bpf_map__name(map)).c_str()));
+      bpf_map_info info{};
+      __u32 bytes = sizeof info;
+      if (fd && bpf_obj_get_info_by_fd(fd.get(), &info, &bytes) == 0) bpf_map__set_max_entries(map, info.max_entries);
+    }
+  }
+  for (bpf_program* program : {skeleton->progs.uprobe__tls_enter, skeleton->progs.uretprobe__tls_exit})
+    bpf_program__set_expected_attach_type(program, static_cast<bpf_attach_type>(kTraceUprobeMulti));
+  if (const int err = penstock_bpf__load(skeleton.get()); err != 0) {
+    if (err == -EPERM)
+      return Error{ErrorCode::kPrivilege, EPERM, "the kernel refused the BPF programs",
+                   "needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN; see `penstock doctor`"};
+    return Error{ErrorCode::kUnsupported, -err, "the kernel refused the BPF programs",
+                 "kernel 6.16 or later is needed; penstockd --log-level debug shows what it said"};
+  }
+  void* page = mmap(nullptr, static_cast<std::size_t>(sysconf(_SC_PAGESIZE)), PROT_READ | PROT_WRITE, MAP_SHARED,
+                    bpf_map__fd(skeleton->maps.pn_ctl), 0);
+  if (page == MAP_FAILED) return base::errno_error(errno, "map pn_ctl");
+  control = static_cast<pn_ctl_val*>(page);
+  control->wire_version = PN_WIRE_VERSION;
+  control->dead_after_ns = options.dead_after_ns;
+  // Generation 0 means "never resolved" in the kernel's per-thread cache.
+  if (control->scope_gen == 0) control->scope_gen = 1;
+  return ring.open(bpf_map__fd(skeleton->maps.pn_events), bpf_map__fd(skeleton->maps.pn_verdicts), control);
+}
+
+base::Result<> Kernel::Impl::attach_programs() {
+  PN_TRY(const std::string cgroup_path, find_cgroup2());
+  base::Fd cgroup(open(cgroup_path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!cgroup) return base::errno_error(errno, "open " + cgroup_path);
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, skeleton->obj) {
+    const char* name = bpf_program__name(program);
+    const bpf_prog_type type = bpf_program__type(program);
+    if (type == BPF_PROG_TYPE_KPROBE) continue;  // per image, see attach()
+    bpf_link* link = type == BPF_PROG_TYPE_TRACING ? bpf_program__attach(program) : bpf_program__attach_cgroup(program, cgroup.get());
+    if (link == nullptr)
+      return Error{errno == EPERM ? ErrorCode::kPrivilege : ErrorCode::kUnsupported, errno, std::string("attach ") + name,
+                   "see docs/KERNELS.md for what each hook needs"};
+    auto pinned = pin_link(bpf_link__fd(link), name);
+    bpf_link__destroy(link);  // the pin keeps it attached
+    PN_CHECK(std::move(pinned));
+  }
+  return {};
+}
+
+Kernel::Kernel(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Kernel::~Kernel() = default;
+
+base::Result<std::unique_ptr<Kernel>> Kernel::load(const KernelOptions& options) {
+  auto impl = std::make_unique<Impl>();
+  impl->options = options;
+  PN_CHECK(impl->open_and_load());
+  PN_CHECK(impl->attach_programs());
+  return std::unique_ptr<Kernel>(new Kernel(std::move(impl)));
+}
+
+base::Result<> Kernel::attach(const Image& image, const locators::AttachPlan& plan) {
+  Impl& k = *impl_;
+  const auto key = std::pair(image.dev, image.ino);
+  if (k.images.contains(key)) return {};
+  if (k.next_row + plan.sites.size() > k.first_row() + PN_MAX_PROBES / 2)
+    return Error{ErrorCode::kFailure, 0, "the probe table is full", "too many different TLS images on this host"};
+  std::vector<std::uint64_t> entries, entry_rows, returns, return_rows;
+  for (const locators::ProbeSite& site : plan.sites) {
+    const std::uint32_t row = k.next_row++;
+    const pn_probe_val value{shape_of(site.shape), 0};
+    if (bpf_map_update_elem(bpf_map__fd(k.skeleton->maps.pn_probe), &row, &value, BPF_ANY) != 0)
+      return base::errno_error(errno, "write pn_probe");
+    entries.push_back(site.entry_offset);
+    entry_rows.push_back(row);
+    if (site.return_offset != 0) {
+      returns.push_back(site.return_offset);
+      return_rows.push_back(row);
+    }
+  }
+  std::vector<base::Fd> links;
+  const std::string name = std::to_string(image.dev) + "-" + std::to_string(image.ino);
+  // Returns first: an entry whose return is not probed would be taken for a call in flight.
+  if (!returns.empty()) {
+    PN_TRY(base::Fd link, attach_uprobe_multi(bpf_program__fd(k.skeleton->progs.uretprobe__tls_exit), image.path, returns, return_rows, true));
+    PN_CHECK(k.pin_link(link.get(), "return-" + name));
+    links.push_back(std::move(link));
+  }
+  PN_TRY(base::Fd link, attach_uprobe_multi(bpf_program__fd(k.skeleton->progs.uprobe__tls_enter), image.path, entries, entry_rows, false));
+  PN_CHECK(k.pin_link(link.get(), "entry-" + name));
+  links.push_back(std::move(link));
+  k.images.emplace(key, std::move(links));
+  return {};
+}
+
+std::size_t Kernel::attached_images() const { return impl_->images.size(); }
+
+base::Result<> Kernel::activate() {
+  Impl& k = *impl_;
+  k.control->heartbeat_boot_ns = base::SystemClock().boot_ns();
+  __atomic_store_n(&k.control->epoch, k.epoch, __ATOMIC_SEQ_CST);
+  remove_pins(k.link_dir(), k.link_prefix());
+  return {};
+}
+
+bool Kernel::resumed() const { return impl_->before.has_value(); }
+
+KernelMaps Kernel::maps() const {
+  const auto& m = impl_->skeleton->maps;
+  return {bpf_map__fd(m.pn_ctl),  bpf_map__fd(m.pn_scope), bpf_map__fd(m.pn_proc),  bpf_map__fd(m.pn_cgroup),
+          bpf_map__fd(m.pn_conn), bpf_map__fd(m.pn_gate),  bpf_map__fd(m.pn_admit), bpf_map__fd(m.pn_endpoint),
+          impl_->control};
+}
+
+EventSource& Kernel::events() { return impl_->ring; }
+
+KernelStats Kernel::stats() const {
+  const Impl& k = *impl_;
+  KernelStats out;
+  const auto cpus = static_cast<std::size_t>(libbpf_num_possible_cpus());
+  std::vector<pn_loss_val> loss(cpus);
+  for (std::uint32_t kind = 0; kind < PN_EV_KINDS; ++kind) {
+    if (bpf_map_lookup_elem(bpf_map__fd(k.skeleton->maps.pn_loss), &kind, loss.data()) != 0) continue;
+    pn_loss_val& sum = out.loss[kind];
+    for (const pn_loss_val& l : loss) {
+      sum.sent += l.sent;
+      sum.sent_bytes += l.sent_bytes;
+      sum.lost_ring += l.lost_ring;
+      sum.lost_ring_bytes += l.lost_ring_bytes;
+      sum.lost_fault += l.lost_fault;
+      sum.lost_fault_bytes += l.lost_fault_bytes;
+      sum.lost_rate += l.lost_rate;
+      sum.lost_rate_bytes += l.lost_rate_bytes;
+    }
+  }
+  std::vector<std::uint64_t> counts(cpus);
+  for (std::uint32_t stat = 0; stat < PN_STATS; ++stat) {
+    if (bpf_map_lookup_elem(bpf_map__fd(k.skeleton->maps.pn_stats), &stat, counts.data()) != 0) continue;
+    for (const std::uint64_t n : counts) out.stats[stat] += n;
+  }
+  out.events_ring_bytes = k.ring.events().used_bytes();
+  out.events_ring_size = k.ring.events().size_bytes();
+  out.verdicts_ring_bytes = k.ring.verdicts().used_bytes();
+  out.verdicts_ring_size = k.ring.verdicts().size_bytes();
+  return out;
+}
+
+void Kernel::unload() {
+  Impl& k = *impl_;
+  __atomic_store_n(&k.control->gating, 0U, __ATOMIC_SEQ_CST);
+  __atomic_store_n(&k.control->epoch, 0U, __ATOMIC_SEQ_CST);
+  k.images.clear();
+  remove_pins(k.link_dir(), {});
+  rmdir(k.link_dir().c_str());
+  remove_pins(k.options.bpffs_dir, {});
+  rmdir(k.options.bpffs_dir.c_str());
+}
+
+}  // namespace penstock::capture
