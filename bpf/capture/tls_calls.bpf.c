@@ -24,7 +24,7 @@ enum pn_call_gate {
 
 static __always_inline bool is_write(__u8 shape)
 {
-	return shape == PN_SHAPE_WRITE_OUT || shape == PN_SHAPE_WRITE_RET;
+	return shape == PN_SHAPE_WRITE_OUT || shape == PN_SHAPE_WRITE_RET || shape == PN_SHAPE_WRITE_FLAGS_OUT;
 }
 
 static __always_inline __u64 new_stream(void)
@@ -104,7 +104,10 @@ int uprobe__tls_enter(struct pt_regs *regs)
 	}
 	call->ctx = regs->di;
 	call->buf = regs->si;
-	call->out = regs->cx;
+	__u64 fourth = regs->cx, fifth = regs->r8;
+	barrier_var(fourth); /* both are read: the context must not be indexed by a variable */
+	barrier_var(fifth);
+	call->out = probe->shape == PN_SHAPE_WRITE_FLAGS_OUT ? fifth : fourth;
 	call->row = row;
 	call->shape = (__u8)probe->shape;
 	/* f(ctx, buf, int len): the upper half of the register is not part of the argument. */

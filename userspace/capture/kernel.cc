@@ -44,7 +44,7 @@ int libbpf_print(libbpf_print_level level, const char* format, va_list args) {
 }
 
 // The pinned control record of a predecessor, if there is one.
-Result<std::optional<pn_ctl_val>> predecessor(const std::string& dir) {
+base::Result<std::optional<pn_ctl_val>> predecessor(const std::string& dir) {
   base::Fd fd(bpf_obj_get((dir + "/pn_ctl").c_str()));
   if (!fd) {
     if (errno == ENOENT) return std::optional<pn_ctl_val>{};
@@ -73,6 +73,8 @@ std::uint32_t shape_of(locators::CallShape shape) {
       return PN_SHAPE_WRITE_RET;
     case locators::CallShape::kTlsReadRet:
       return PN_SHAPE_READ_RET;
+    case locators::CallShape::kTlsWriteFlagsOut:
+      return PN_SHAPE_WRITE_FLAGS_OUT;
   }
   return PN_SHAPE_NONE;
 }
@@ -262,9 +264,9 @@ KernelMaps Kernel::maps() const {
 
 EventSource& Kernel::events() { return impl_->ring; }
 
-KernelStats Kernel::stats() const {
+KernelSnapshot Kernel::read_counters() {
   const Impl& k = *impl_;
-  KernelStats out;
+  KernelSnapshot out;
   const auto cpus = static_cast<std::size_t>(libbpf_num_possible_cpus());
   std::vector<pn_loss_val> loss(cpus);
   for (std::uint32_t kind = 0; kind < PN_EV_KINDS; ++kind) {

@@ -17,8 +17,8 @@
 
 #include "userspace/base/result.h"
 #include "userspace/capture/core/event_source.h"
+#include "userspace/capture/core/kernel_counters.h"
 #include "userspace/capture/core/kernel_maps.h"
-#include "userspace/capture/core/kernel_stats.h"
 #include "userspace/locators/core/attach_plan.h"
 
 namespace penstock::capture {
@@ -37,11 +37,11 @@ struct Image {
   std::uint64_t ino = 0;
 };
 
-class Kernel {
+class Kernel final : public KernelCounters {
  public:
   static base::Result<std::unique_ptr<Kernel>> load(const KernelOptions& options);
   // Detaches nothing: what is pinned stays in force.
-  ~Kernel();
+  ~Kernel() override;
   Kernel(const Kernel&) = delete;
   Kernel& operator=(const Kernel&) = delete;
 
@@ -56,7 +56,7 @@ class Kernel {
 
   KernelMaps maps() const;
   EventSource& events();
-  KernelStats stats() const;
+  KernelSnapshot read_counters() override;
 
   // Ends all enforcement and observation and removes the pins: for an ephemeral daemon.
   void unload();

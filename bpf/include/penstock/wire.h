@@ -190,6 +190,7 @@ enum pn_shape {           /* call shapes: what the arguments and the result of a
 	PN_SHAPE_WRITE_RET = 3,  /* f(ctx, buf, len) -> bytes written, <= 0 when not                        */
 	PN_SHAPE_READ_RET = 4,
 	PN_SHAPE_FREE = 5,       /* f(ctx): the context ends; entry only                                    */
+	PN_SHAPE_WRITE_FLAGS_OUT = 6, /* f(ctx, buf, size_t len, flags, size_t *written) -> > 0 when ok     */
 };
 
 struct pn_probe_val {     /* pn_probe[row]; the row is the attach cookie                                   */

@@ -1,0 +1,32 @@
+// Ends one TCP connection by netlink SOCK_DESTROY (net/ipv4/inet_diag.c, INET_DIAG_DESTROY): addressed by its 4-tuple and
+// cookie, so there is no walk over the socket table and no mistake after the ports were reused. A socket lives in a network
+// namespace and can only be addressed from there: one netlink socket is kept per namespace (bounded).
+// Pipeline thread only.
+#pragma once
+
+#include <cstdint>
+#include <list>
+
+#include "userspace/base/fd.h"
+#include "userspace/base/result.h"
+#include "userspace/gate/core/gate_control.h"
+
+namespace penstock::gate {
+
+class SocketDestroyer {
+ public:
+  // False: no such socket any more.
+  base::Result<bool> destroy(const SocketRef& socket);
+
+ private:
+  struct Namespace {
+    std::uint64_t inode;
+    base::Fd netlink;
+  };
+  static constexpr std::size_t kMaxNamespaces = 64;
+  base::Result<int> netlink_for(std::uint32_t tgid);
+
+  std::list<Namespace> namespaces_;  // most recently used first
+};
+
+}  // namespace penstock::gate
