@@ -31,6 +31,7 @@ class LineStream {
   virtual bool send(std::shared_ptr<const std::string> line) = 0;
   // No more lines: the client sees the end of the stream after what is queued.
   virtual void finish() = 0;
+  virtual bool open() const = 0;  // neither finished nor left by its client
 };
 
 class Control {

@@ -125,23 +125,24 @@ class Listener final : public HttpListener {
 
   MHD_Result begin(MHD_Connection*, const char* url, const char* method, void** call);
   MHD_Result dispatch(MHD_Connection*, const std::shared_ptr<Call>&);
-  MHD_Result answer(MHD_Connection*, Call&);
+  MHD_Result answer(MHD_Connection*, const std::shared_ptr<Call>&);
   MHD_Result send(MHD_Connection*, HttpReply);
-  MHD_Result send_stream(MHD_Connection*, std::shared_ptr<LineQueue>);
+  MHD_Result send_stream(MHD_Connection*, const std::shared_ptr<Call>&);
   bool enter(MHD_Connection*, Phase, std::shared_ptr<Call>);  // false: stopping
   void caretaker();
   void nudge() {
     const std::uint64_t one = 1;
     if (::write(wake_.get(), &one, sizeof one) < 0) return;  // already due to wake
   }
-  std::uint32_t timeout_of(Phase phase) const {
+  SteadyClock::time_point deadline_of(Phase phase) const {
+    const auto now = SteadyClock::now();
     switch (phase) {
-      case Phase::kReceiving: return options_.request_timeout_ms;
-      case Phase::kAnswering: return options_.answer_timeout_ms;
-      case Phase::kWriting: return options_.write_timeout_ms;
+      case Phase::kReceiving: return now + Milliseconds(options_.request_timeout_ms);
+      case Phase::kAnswering: return now + Milliseconds(options_.answer_timeout_ms);
+      case Phase::kWriting: return now + Milliseconds(options_.write_timeout_ms);
       case Phase::kStreaming: break;
     }
-    return 0;
+    return SteadyClock::time_point::max();
   }
 
   const Options options_;
@@ -219,25 +220,27 @@ Listener::~Listener() {
 
 bool Listener::enter(MHD_Connection* connection, Phase phase, std::shared_ptr<Call> call) {
   const std::lock_guard lock(mutex_);
-  if (stopping_) return false;
-  Connection& state = connections_[connection];
-  state.phase = phase;
-  state.deadline = phase == Phase::kStreaming ? SteadyClock::time_point::max()
-                                              : SteadyClock::now() + Milliseconds(timeout_of(phase));
-  state.call = std::move(call);
+  const auto state = connections_.find(connection);
+  if (state == connections_.end()) return !stopping_;
+  state->second.phase = phase;
+  state->second.deadline = deadline_of(phase);
+  state->second.call = std::move(call);
   nudge();
-  return true;
+  return !stopping_;
 }
 
 void Listener::on_connection(void* self, MHD_Connection* connection, void**, MHD_ConnectionNotificationCode code) {
   auto& me = *static_cast<Listener*>(self);
   if (code == MHD_CONNECTION_NOTIFY_STARTED) {
     const MHD_ConnectionInfo* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    Connection fresh;
+    fresh.fd = info == nullptr ? -1 : info->connect_fd;
+    fresh.deadline = me.deadline_of(Phase::kReceiving);
     {
       const std::lock_guard lock(me.mutex_);
-      me.connections_[connection].fd = info == nullptr ? -1 : info->connect_fd;
+      me.connections_[connection] = std::move(fresh);
     }
-    me.enter(connection, Phase::kReceiving, nullptr);
+    me.nudge();
   } else {
     // The descriptor is closed only after this: the caretaker never shuts down somebody else's.
     const std::lock_guard lock(me.mutex_);
@@ -271,7 +274,7 @@ MHD_Result Listener::on_request(void* self, MHD_Connection* connection, const ch
     *body_size = 0;
     return MHD_YES;
   }
-  if (call->answered()) return me.answer(connection, *call);
+  if (call->answered()) return me.answer(connection, call);
   if (call->dispatched) return MHD_YES;
   return me.dispatch(connection, call);
 }
@@ -319,12 +322,11 @@ MHD_Result Listener::dispatch(MHD_Connection* connection, const std::shared_ptr<
   return MHD_YES;
 }
 
-MHD_Result Listener::answer(MHD_Connection* connection, Call& call) {
-  HttpReply reply = call.take_reply();
+MHD_Result Listener::answer(MHD_Connection* connection, const std::shared_ptr<Call>& call) {
+  HttpReply reply = call->take_reply();
   if (reply.stream) {
-    auto queue = call.queue();
-    if (!queue) PN_BUG("a streaming answer without a stream");
-    return send_stream(connection, std::move(queue));
+    if (!call->queue()) PN_BUG("a streaming answer without a stream");
+    return send_stream(connection, call);
   }
   return send(connection, std::move(reply));
 }
@@ -334,13 +336,7 @@ MHD_Result Listener::send(MHD_Connection* connection, HttpReply reply) {
     const auto render = std::move(reply.render);
     render(reply);
   }
-  {
-    const std::lock_guard lock(mutex_);
-    Connection& state = connections_[connection];
-    state.phase = Phase::kWriting;
-    state.deadline = SteadyClock::now() + Milliseconds(options_.write_timeout_ms);
-  }
-  nudge();
+  enter(connection, Phase::kWriting, nullptr);
   auto body = std::make_unique<std::string>(std::move(reply.body));
   const auto free_body = +[](void* text) { delete static_cast<std::string*>(text); };
   MHD_Response* response =
@@ -355,19 +351,13 @@ MHD_Result Listener::send(MHD_Connection* connection, HttpReply reply) {
   return rc;
 }
 
-MHD_Result Listener::send_stream(MHD_Connection* connection, std::shared_ptr<LineQueue> queue) {
+MHD_Result Listener::send_stream(MHD_Connection* connection, const std::shared_ptr<Call>& call) {
   struct Reader {
     MHD_Connection* connection;
     std::shared_ptr<LineQueue> queue;
   };
-  {
-    const std::lock_guard lock(mutex_);
-    Connection& state = connections_[connection];
-    state.phase = Phase::kStreaming;
-    state.deadline = SteadyClock::time_point::max();
-    if (stopping_) queue->close();
-  }
-  nudge();
+  auto queue = call->queue();
+  if (!enter(connection, Phase::kStreaming, call)) queue->close();
   queue->set_wake([connection] { MHD_resume_connection(connection); });
   const auto read = +[](void* self, std::uint64_t, char* out, std::size_t size) -> ssize_t {
     auto& reader = *static_cast<Reader*>(self);

@@ -28,6 +28,11 @@ void LineQueue::finish() {
   wake_reader();
 }
 
+bool LineQueue::open() const {
+  const std::lock_guard lock(mutex_);
+  return !closed_ && !finished_;
+}
+
 long LineQueue::take(char* out, std::size_t size, const std::function<void()>& sleep) {
   const std::lock_guard lock(mutex_);
   if (closed_) return -1;

@@ -22,6 +22,7 @@ class LineQueue final : public LineStream {
 
   bool send(std::shared_ptr<const std::string> line) override;
   void finish() override;
+  bool open() const override;
 
   // Reader's side. take(): bytes copied into `out`; 0: nothing now, and `sleep` was called under the lock so that no
   // wake-up is lost; -1: the end.
@@ -37,7 +38,7 @@ class LineQueue final : public LineStream {
 
   const std::size_t max_lines_, max_bytes_;
   std::atomic<std::uint64_t>& dropped_total_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::deque<std::shared_ptr<const std::string>> lines_;
   std::size_t bytes_ = 0;
   std::size_t offset_ = 0;  // of the first line, already read
