@@ -1,30 +1,17 @@
 // The character level of JSON: finding the end of a string, escapes, number grammar and checked conversion.
 #pragma once
 
-#include <emmintrin.h>
-
 #include <cstdint>
 #include <optional>
 #include <string_view>
+
+#include "parsers/wire/scan.h"
 
 namespace penstock::parsers::wire::json {
 
 // First '"' or '\\' in [p, end), with `control` also the first byte below 0x20; `end` when there is none.
 inline const char* find_special(const char* p, const char* end, bool control) {
-  const __m128i quote = _mm_set1_epi8('"');
-  const __m128i backslash = _mm_set1_epi8('\\');
-  const __m128i low = _mm_set1_epi8(control ? 0x1f : 0);
-  for (; end - p >= 16; p += 16) {
-    const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-    __m128i hit = _mm_or_si128(_mm_cmpeq_epi8(block, quote), _mm_cmpeq_epi8(block, backslash));
-    if (control) hit = _mm_or_si128(hit, _mm_cmpeq_epi8(_mm_min_epu8(block, low), block));
-    const auto mask = static_cast<unsigned>(_mm_movemask_epi8(hit));
-    if (mask != 0) return p + __builtin_ctz(mask);
-  }
-  for (; p != end; ++p) {
-    if (*p == '"' || *p == '\\' || (control && static_cast<unsigned char>(*p) < 0x20)) return p;
-  }
-  return end;
+  return control ? find_either<true>(p, end, '"', '\\') : find_either<false>(p, end, '"', '\\');
 }
 
 // Skips string content without delivering it.
