@@ -323,6 +323,7 @@ ParseState RawInflater::feed(std::span<const std::uint8_t> bytes, Output& output
 }
 ParseState RawInflater::end_message(Output& output) {
   static constexpr std::uint8_t kTail[] = {0, 0, 0xff, 0xff};
+  if (stage_->ended()) return ParseState::kDone;  // the message ended with a final block and nothing behind it
   return stage_->feed(kTail, &write_through, &output);
 }
 void RawInflater::reset() { static_cast<Zlib&>(*stage_).reset(); }

@@ -178,8 +178,9 @@ TEST(Inflate, RawInflaterKeepsItsWindowBetweenMessages) {
 TEST(Inflate, RawInflaterGoesOnBehindAFinalBlock) {
   RawInflater inflater;
   Text text;
-  for (const std::string message : {"first", "second"}) {
-    EXPECT_FALSE(stopped(inflater.feed(bytes(raw(message)), text)));
+  // With and without the empty block that RFC 7692 §7.2.3.4 has behind the final one.
+  for (const std::string& message : {raw("first") + '\0', raw("second")}) {
+    EXPECT_FALSE(stopped(inflater.feed(bytes(message), text)));
     EXPECT_FALSE(stopped(inflater.end_message(text)));
   }
   EXPECT_EQ(text.out, "firstsecond");
