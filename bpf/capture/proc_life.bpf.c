@@ -4,6 +4,11 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
+/* Keeps every event type in the object's BTF, where tests compare its layout with that of user space. */
+#define PN_X(name, number, type) const struct type *const volatile pn_layout_##name = 0;
+PN_EVENTS(PN_X)
+#undef PN_X
+
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(tp_btf__fork, struct task_struct *parent, struct task_struct *child)
 {

@@ -76,7 +76,9 @@ class TlsCalls : public testing::Test {
  protected:
   void SetUp() override { load({}); }
   void TearDown() override {
-    if (gate_) gate_->clear_process_scope(static_cast<std::uint32_t>(getpid()));
+    if (gate_) {
+      EXPECT_TRUE(gate_->clear_process_scope(static_cast<std::uint32_t>(getpid())));
+    }
     if (kernel_) kernel_->unload();
   }
 

@@ -38,11 +38,10 @@ class Wire : public testing::Test {
 };
 
 TEST_F(Wire, EventsAreLaidOutAlike) {
-#define PN_X(name, number, type)                    \
-  if (find(#type) != nullptr) {                     \
-    EXPECT_EQ(find(#type)->size, sizeof(type));     \
-    EXPECT_EQ(offset_of(#type, "hdr"), 0) << #type; \
-  }
+#define PN_X(name, number, type)              \
+  ASSERT_NE(find(#type), nullptr) << #type;   \
+  EXPECT_EQ(find(#type)->size, sizeof(type)); \
+  EXPECT_EQ(offset_of(#type, "hdr"), 0) << #type;
   PN_EVENTS(PN_X)
 #undef PN_X
 }
