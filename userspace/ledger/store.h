@@ -8,8 +8,9 @@
 // transaction and idempotent. Slots that fail their checksum are counted, never believed.
 //
 // Thread: open, recover and destroy on the ledger's thread; the writer thread is internal. One process at a time (lock).
-// Failure: open() returns errors (unreadable, locked, another schema version). Later write errors are counted, logged
-// once per change of state, retried with the next commit; nothing is dropped meanwhile.
+// Failure: open() returns errors (unreadable, locked, another schema version): whether to start with empty budgets is a
+// person's decision. Later write errors are counted, logged once per change of state, retried with the next commit;
+// nothing is dropped meanwhile.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +34,6 @@ class Store {
     std::uint64_t charged = 0;         // reservations of a dead process, charged at their upper estimate
     std::uint64_t corrupt_slots = 0;   // failed their checksum
     bool journal_foreign = false;      // belonged to another database: set aside
-    bool database_set_aside = false;   // unreadable: renamed to *.corrupt, started anew from the journal
   };
   struct Stats {
     std::uint64_t commits = 0, commit_errors = 0, rows = 0;
