@@ -30,7 +30,7 @@ namespace {
 
 constexpr int kRequests = 5;
 
-// An HTTPS server for one connection at a time, several requests each; ends with the object.
+// An HTTPS server, several requests per connection; ends with the object.
 class Server {
  public:
   Server() : context_(SSL_CTX_new(TLS_server_method()), SSL_CTX_free) {
@@ -66,21 +66,25 @@ class Server {
 
  private:
   void run() {
+    std::vector<std::jthread> connections;  // end when the clients have gone
     for (;;) {
-      const base::Fd peer(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-      if (!peer) return;
-      const std::unique_ptr<SSL, decltype(&SSL_free)> ssl(SSL_new(context_.get()), SSL_free);
-      SSL_set_fd(ssl.get(), peer.get());
-      if (SSL_accept(ssl.get()) <= 0) continue;
-      std::string pending;
-      char buffer[4096];
-      for (int n = 0; (n = SSL_read(ssl.get(), buffer, sizeof(buffer))) > 0;) {
-        pending.append(buffer, static_cast<std::size_t>(n));
-        for (std::size_t end = 0; (end = pending.find("\r\n\r\n")) != std::string::npos; pending.erase(0, end + 4)) {
-          ++requests_;
-          static constexpr char kAnswer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-          SSL_write(ssl.get(), kAnswer, sizeof(kAnswer) - 1);
-        }
+      const int peer = accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC);
+      if (peer < 0) return;
+      connections.emplace_back([this, peer] { serve(base::Fd(peer)); });
+    }
+  }
+  void serve(base::Fd peer) {
+    const std::unique_ptr<SSL, decltype(&SSL_free)> ssl(SSL_new(context_.get()), SSL_free);
+    SSL_set_fd(ssl.get(), peer.get());
+    if (SSL_accept(ssl.get()) <= 0) return;
+    std::string pending;
+    char buffer[4096];
+    for (int n = 0; (n = SSL_read(ssl.get(), buffer, sizeof(buffer))) > 0;) {
+      pending.append(buffer, static_cast<std::size_t>(n));
+      for (std::size_t end = 0; (end = pending.find("\r\n\r\n")) != std::string::npos; pending.erase(0, end + 4)) {
+        ++requests_;
+        static constexpr char kAnswer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        SSL_write(ssl.get(), kAnswer, sizeof(kAnswer) - 1);
       }
     }
   }
