@@ -147,6 +147,8 @@ Outcome Ledger::Impl::admit(std::uint64_t exchange_id, std::span<const Charge> c
     instance->add_reserved(*instance->cell(held.mark, true), held.reserved);
     ++instance->references;
     ++instance->in_flight;
+    // An account the store has not heard of would have no name after a crash until its next call: commit soon.
+    commit_wanted_ |= store_ && instance->identity_dirty;
     call.held.push_back(held);
     note_crossings(*instance, out, t);
   }
@@ -356,6 +358,7 @@ std::optional<BudgetStatus> Ledger::status(BudgetId budget, std::string_view key
   const LedgerTime t = impl_->at(now);
   if (budget >= impl_->definitions_.size()) return std::nullopt;
   Instance* instance = impl_->peek(budget, key, t);
+  if (!instance && impl_->may_be_stored(budget, key)) instance = impl_->account(budget, key, t);
   if (!instance) return std::nullopt;
   return impl_->status_of(*instance, t);
 }

@@ -182,6 +182,8 @@ class Ledger {
   base::Result<> set_limit(BudgetId budget, std::optional<std::string_view> key, std::optional<std::int64_t> limit, Now now);
   // Starts at 0 again. Calls in flight belong to the time before and are charged there.
   base::Result<> reset(BudgetId budget, std::optional<std::string_view> key, Now now);
+  // Accounts in memory. Missing: idle ones evicted to the store, and ones recovered from the journal before they were
+  // ever committed (their names come back with their next call).
   std::vector<BudgetStatus> list(Now now);
   std::optional<BudgetStatus> status(BudgetId budget, std::string_view key, Now now);
 

@@ -123,6 +123,12 @@ Instance* Ledger::Impl::peek(BudgetId budget, std::string_view key, LedgerTime n
   return found->second;
 }
 
+bool Ledger::Impl::may_be_stored(BudgetId budget, std::string_view key) const {
+  if (!store_) return false;
+  const Definition& d = definitions_[budget];
+  return d.partly_stored || store_->unnamed(instance_id(*d.spec, key));
+}
+
 Instance* Ledger::Impl::account(BudgetId budget, std::string_view key, LedgerTime now) {
   if (Instance* known = peek(budget, key, now)) {
     touch(*known);

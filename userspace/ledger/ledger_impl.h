@@ -65,6 +65,7 @@ class Ledger::Impl {
   base::Result<> configure(std::vector<BudgetSpec> specs, Now now);
   Instance* account(BudgetId budget, std::string_view key, LedgerTime at);  // null: table full
   Instance* peek(BudgetId budget, std::string_view key, LedgerTime at);     // null: not in memory (and so empty, or evicted)
+  bool may_be_stored(BudgetId budget, std::string_view key) const;
   std::int64_t limit_of(const Instance& instance) const;
   void touch(Instance& instance);
   bool evict_one(LedgerTime now);
