@@ -220,7 +220,8 @@ class Client:
         executable = PYTHON if interpreter == 'python' else node()
         environment = {**os.environ, **(environment or {}), 'NODE_EXTRA_CA_CERTS': ca, 'PYTHONDONTWRITEBYTECODE': '1'}
         self.command = [*prefix, executable, WORKLOADS / 'clients' / program, json.dumps(plan)]
-        self.process = spawn(self.command, cgroup, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        self.process = spawn(self.command, cgroup, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
+                             start_new_session=True)
         self.lines = Lines(self.process.stdout)
 
     @property
@@ -258,8 +259,11 @@ class Client:
         return {a['id']: a for a in self.answers}
 
     def stop(self):
-        if self.process.poll() is None:
-            self.process.kill()
+        # The whole session: the curl driver's curl would else outlive it and keep the pipe open.
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
         self.process.wait()
         self.process.stdin.close()
         self.lines.join()
