@@ -2,18 +2,33 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "userspace/api/glob.h"
 #include "userspace/api/message_json.h"
+#include "userspace/api/nearest.h"
 
 namespace penstock::api {
 namespace {
 
-constexpr char kHint[] =
-    "a selector is all, or one of agent= run= user= exe= cgroup= unit= namespace= pod= container= model= provider= pid= exchange=";
+std::vector<std::string> kinds() {
+  std::vector<std::string> names;
+  for (int i = 0; i < Selector::descriptor()->field_count(); ++i) names.push_back(Selector::descriptor()->field(i)->name());
+  return names;
+}
+
+bool like(std::string_view value, std::string_view glob, Case letters = Case::kExact) {
+  return !value.empty() && glob_match(glob, value, letters);
+}
 
 // A cgroup selects everything below it.
 bool below(std::string_view path, std::string_view root) {
-  if (root == "/") return true;
-  return path.starts_with(root) && (path.size() == root.size() || path[root.size()] == '/');
+  if (like(path, root)) return true;
+  std::string inside{root};
+  if (!inside.ends_with('/')) inside += '/';
+  return like(path, inside + '*');
 }
 
 }  // namespace
@@ -25,10 +40,15 @@ base::Result<Selector> parse_selector(std::string_view text) {
     return out;
   }
   const std::size_t equals = text.find('=');
-  const auto bad = [&] { return base::Error{base::ErrorCode::kUsage, 0, fmt::format("unknown selector \"{}\"", text), kHint}; };
-  if (equals == std::string_view::npos || equals + 1 == text.size()) return bad();
   const std::string_view kind = text.substr(0, equals);
-  if (kind == "all" || !set_field(out, kind, text.substr(equals + 1))) return bad();
+  const auto bad = [&](std::string_view what, std::string hint) {
+    return base::Error{base::ErrorCode::kUsage, 0, fmt::format("{} \"{}\"", what, text), std::move(hint)};
+  };
+  const std::vector<std::string> known = kinds();
+  if (std::find(known.begin(), known.end(), kind) == known.end()) return bad("unknown selector", nearest_hint(kind, known, "selectors"));
+  if (kind == "all") return bad("unknown selector", "write `all` alone");
+  if (equals == std::string_view::npos || equals + 1 == text.size()) return bad("incomplete selector", fmt::format("write {}=VALUE", kind));
+  if (!set_field(out, kind, text.substr(equals + 1))) return bad("bad selector", fmt::format("{}= takes a whole number", kind));
   return out;
 }
 
@@ -44,15 +64,15 @@ std::string format_selector(const Selector& selector) {
 
 bool matches(const Selector& selector, const model::Subject& subject) {
   switch (selector.target_case()) {
-    case Selector::kAgent: return subject.agent == selector.agent();
-    case Selector::kRun: return subject.run == selector.run();
-    case Selector::kUser: return subject.user == selector.user();
-    case Selector::kExe: return subject.exe == selector.exe();
+    case Selector::kAgent: return like(subject.agent, selector.agent());
+    case Selector::kRun: return like(subject.run, selector.run());
+    case Selector::kUser: return like(subject.user, selector.user());
+    case Selector::kExe: return like(subject.exe, selector.exe());
     case Selector::kCgroup: return below(subject.cgroup, selector.cgroup());
-    case Selector::kUnit: return subject.unit == selector.unit();
-    case Selector::kNamespace: return subject.ns == selector.namespace_();
-    case Selector::kPod: return subject.pod == selector.pod();
-    case Selector::kContainer: return subject.container == selector.container();
+    case Selector::kUnit: return like(subject.unit, selector.unit());
+    case Selector::kNamespace: return like(subject.ns, selector.namespace_());
+    case Selector::kPod: return like(subject.pod, selector.pod());
+    case Selector::kContainer: return like(subject.container, selector.container());
     case Selector::kPid: return subject.process.pid == selector.pid();
     case Selector::kAll: return selector.all();
     case Selector::kModel:
@@ -66,8 +86,8 @@ bool matches(const Selector& selector, const model::Subject& subject) {
 bool matches(const Selector& selector, const model::Exchange& exchange) {
   switch (selector.target_case()) {
     case Selector::kModel:
-      return exchange.request_model == selector.model() || exchange.response_model == selector.model();
-    case Selector::kProvider: return exchange.provider == selector.provider();
+      return like(exchange.request_model, selector.model(), Case::kIgnore) || like(exchange.response_model, selector.model(), Case::kIgnore);
+    case Selector::kProvider: return like(exchange.provider, selector.provider(), Case::kIgnore);
     case Selector::kExchange: return exchange.id == selector.exchange();
     default: return matches(selector, exchange.subject);
   }

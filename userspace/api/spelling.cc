@@ -121,23 +121,16 @@ std::optional<std::uint64_t> parse_duration_ns(std::string_view text) {
   return total;
 }
 
-std::optional<std::uint32_t> parse_basis_points(std::string_view text) {
+std::optional<std::uint32_t> parse_permille(std::string_view text) {
   auto whole = take_digits(text);
   if (!whole || *whole > 1'000'000) return std::nullopt;
-  std::uint64_t points = *whole * 100;
-  if (!text.empty() && text.front() == '.') {
-    text.remove_prefix(1);
-    std::uint64_t unit = 10;
-    if (text.empty() || !is_digit(text.front())) return std::nullopt;
-    while (!text.empty() && is_digit(text.front())) {
-      if (unit == 0) return std::nullopt;
-      points += static_cast<std::uint64_t>(text.front() - '0') * unit;
-      unit /= 10;
-      text.remove_prefix(1);
-    }
+  std::uint64_t permille = *whole * 10;
+  if (text.size() > 1 && text.front() == '.' && is_digit(text[1])) {
+    permille += static_cast<std::uint64_t>(text[1] - '0');
+    text.remove_prefix(2);
   }
   if (text != "%") return std::nullopt;
-  return static_cast<std::uint32_t>(points);
+  return static_cast<std::uint32_t>(permille);
 }
 
 std::optional<std::uint64_t> parse_bytes(std::string_view text) {
@@ -187,12 +180,9 @@ std::string format_duration_ns(std::uint64_t ns) {
   return with_unit(ns, kDurations);  // "ns" divides everything
 }
 
-std::string format_basis_points(std::uint32_t basis_points) {
-  std::string text = std::to_string(basis_points / 100);
-  if (const std::uint32_t rest = basis_points % 100; rest != 0) {
-    text += "." + std::to_string(rest / 10);
-    if (rest % 10 != 0) text += std::to_string(rest % 10);
-  }
+std::string format_permille(std::uint32_t permille) {
+  std::string text = std::to_string(permille / 10);
+  if (permille % 10 != 0) text += "." + std::to_string(permille % 10);
   return text + "%";
 }
 

@@ -30,10 +30,10 @@ TEST(Spelling, Durations) {
 }
 
 TEST(Spelling, Percentages) {
-  EXPECT_EQ(parse_basis_points("80%"), 8000u);
-  EXPECT_EQ(parse_basis_points("12.5%"), 1250u);
-  EXPECT_EQ(parse_basis_points("0.05%"), 5u);
-  for (const char* bad : {"", "%", "80", "80 %", "1.234%", "1.%", "-1%"}) EXPECT_EQ(parse_basis_points(bad), std::nullopt) << bad;
+  EXPECT_EQ(parse_permille("80%"), 800u);
+  EXPECT_EQ(parse_permille("12.5%"), 125u);
+  EXPECT_EQ(parse_permille("0.5%"), 5u);
+  for (const char* bad : {"", "%", "80", "80 %", "1.25%", "1.%", "-1%"}) EXPECT_EQ(parse_permille(bad), std::nullopt) << bad;
 }
 
 TEST(Spelling, Sizes) {
@@ -71,7 +71,7 @@ TEST(Spelling, FormattingIsTheReverse) {
     EXPECT_EQ(parse_duration_ns(format_duration_ns(n)), n);
     EXPECT_EQ(parse_bytes(format_bytes(n)), n);
   }
-  for (std::uint32_t points : {5u, 50u, 8000u, 1250u, 10000u}) EXPECT_EQ(parse_basis_points(format_basis_points(points)), points);
+  for (std::uint32_t points : {5u, 50u, 800u, 125u, 1000u}) EXPECT_EQ(parse_permille(format_permille(points)), points);
   EXPECT_EQ(format_duration_ns(90 * kSecond), "90s");
   for (const char* text : {"1d", "60s rolling", "3mo"}) EXPECT_EQ(format_window(*parse_window(text)), text);
   EXPECT_EQ(format_rate(*parse_rate("5 in 60s")), "5 in 1m");

@@ -297,7 +297,9 @@ class Reader {
   void set_unsigned(const pb::FieldDescriptor& f, std::uint64_t number, const YamlNode& value, pb::Message& message) {
     if (f.cpp_type() == pb::FieldDescriptor::CPPTYPE_UINT64) return message.GetReflection()->SetUInt64(&message, &f, number);
     if (number > std::numeric_limits<std::uint32_t>::max()) return error(value.at, fmt::format("{} is too large", shown(value.scalar)), "");
-    message.GetReflection()->SetUInt32(&message, &f, static_cast<std::uint32_t>(number));
+    const auto narrow = static_cast<std::uint32_t>(number);
+    if (f.is_repeated()) return message.GetReflection()->AddUInt32(&message, &f, narrow);
+    message.GetReflection()->SetUInt32(&message, &f, narrow);
   }
 
   void enum_value(const pb::FieldDescriptor& f, const YamlNode& value, pb::Message& message) {
@@ -325,7 +327,7 @@ class Reader {
         break;
       case SPELLING_COUNT: number = parse_count(text); break;
       case SPELLING_DURATION: number = parse_duration_ns(text); break;
-      case SPELLING_PERCENT: number = parse_basis_points(text); break;
+      case SPELLING_PERCENT: number = parse_permille(text); break;
       case SPELLING_BYTES: number = parse_bytes(text); break;
       case SPELLING_WINDOW:
         if (auto window = parse_window(text)) return reflection.MutableMessage(&message, &f)->CopyFrom(*window);

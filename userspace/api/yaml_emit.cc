@@ -44,13 +44,14 @@ std::string quoted(const std::string& text) {
 std::string scalar(const SchemaKey& k, const pb::FieldDescriptor& f, const pb::Message& m, int index) {
   const pb::Reflection& r = *m.GetReflection();
   const auto number = [&]() -> std::uint64_t {
+    if (index >= 0) return r.GetRepeatedUInt32(m, &f, index);
     return f.cpp_type() == pb::FieldDescriptor::CPPTYPE_UINT32 ? r.GetUInt32(m, &f) : r.GetUInt64(m, &f);
   };
   switch (k.options.spelling()) {
     case SPELLING_USD: return model::format_usd({r.GetInt64(m, &f)});
     case SPELLING_COUNT: return format_count(number());
     case SPELLING_DURATION: return format_duration_ns(number());
-    case SPELLING_PERCENT: return format_basis_points(static_cast<std::uint32_t>(number()));
+    case SPELLING_PERCENT: return format_permille(static_cast<std::uint32_t>(number()));
     case SPELLING_BYTES: return format_bytes(number());
     case SPELLING_WINDOW: {
       Window window;

@@ -36,7 +36,7 @@ match: { namespace: research, agent: "*", label.team: [a, b] }
 mode: enforce
 budgets:
   - { name: daily, per: [agent], usd: 25, window: 1d, tz: Europe/Berlin, soft: 80%, on_breach: hold }
-  - { name: burst, per: [run], tokens: 200k, window: 60s rolling, on_breach: pace }
+  - { name: burst, soft: [50%, 87.5%], per: [run], tokens: 200k, window: 60s rolling, on_breach: pace }
   - { name: org, per: [namespace], usd: "25.50", window: 30d, shared: cluster, on_breach: deny }
 rules:
   - { deny: { model: "gpt-5*" , unless: { label.team: platform } } }
@@ -58,7 +58,7 @@ TEST(Yaml, ReadsEveryKindOfValue) {
   EXPECT_EQ(p.mode(), MODE_ENFORCE);
   ASSERT_EQ(p.budgets_size(), 3);
   EXPECT_EQ(p.budgets(0).nano_usd(), 25'000'000'000);
-  EXPECT_EQ(p.budgets(0).soft_basis_points(), 8000u);
+  EXPECT_EQ(p.budgets(0).soft_permille(0), 800u);
   EXPECT_EQ(p.budgets(1).tokens(), 200'000u);
   EXPECT_TRUE(p.budgets(1).window().rolling());
   EXPECT_FALSE(p.budgets(1).has_nano_usd());
