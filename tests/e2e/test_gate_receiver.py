@@ -57,7 +57,8 @@ class Receiver(harness.Case):
             answers.update(client.finish(300))
         self.judge(clients, answers)
         denied = [e for e in observer.wait(1000, timeout=60) if e['verdict']['action'] == 'deny']
-        self.assertEqual(len(denied), sum(r['model'] == DENIED for c in clients for r in c.requests))
+        # curl tries a request again on a new connection when a reused one is reset: that one is denied as well.
+        self.assertGreaterEqual(len(denied), sum(r['model'] == DENIED for c in clients for r in c.requests))
         for exchange in observer.exchanges:
             self.assertEqual(exchange['verdict']['action'], 'deny' if exchange['request_model'] == DENIED else 'allow')
             self.assertEqual(exchange['verdict']['policy'], 'half')

@@ -185,7 +185,10 @@ class Provider:
         for line in data[:end].splitlines():
             logged = json.loads(line)
             self._events.setdefault(logged['event'], []).append(logged)
-        return [e for e in self._events.get(event, ()) if all(e.get(k) == v for k, v in fields.items())]
+        found = self._events.get(event, [])
+        if not fields:
+            return list(found)
+        return [e for e in found if all(e.get(k) == v for k, v in fields.items())]
 
     def wait(self, event, count=1, timeout=30.0, **fields):
         """Waits until at least `count` such events are there; returns all of them."""
@@ -219,7 +222,12 @@ class Client:
         plan.update(base=base, ca=ca, api=self.api, model=self.model, requests=requests)
         executable = PYTHON if interpreter == 'python' else node()
         environment = {**os.environ, **(environment or {}), 'NODE_EXTRA_CA_CERTS': ca, 'PYTHONDONTWRITEBYTECODE': '1'}
-        self.command = [*prefix, executable, WORKLOADS / 'clients' / program, json.dumps(plan)]
+        text = json.dumps(plan)
+        if len(text) > 100_000:  # one argument may not be longer than 128 KiB
+            with tempfile.NamedTemporaryFile('w', dir=os.path.dirname(ca), prefix='plan-', delete=False) as f:
+                f.write(text)
+            text = '@' + f.name
+        self.command = [*prefix, executable, WORKLOADS / 'clients' / program, text]
         self.process = spawn(self.command, cgroup, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
                              start_new_session=True)
         self.lines = Lines(self.process.stdout)

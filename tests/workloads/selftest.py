@@ -109,6 +109,12 @@ class Workload(unittest.TestCase):
         self.assertEqual((end['requests'], end['leftover_bytes']), (1, 0))
         self.assertEqual(self.provider.wait('aborted', id='gone')[0]['chunks'], 2)
 
+    def test_a_plan_longer_than_an_argument_may_be(self):
+        for kind in ('python_asyncio', 'node_https'):
+            requests = [{'id': f'{kind}-{i}', 'script': 'in=3;out=4' + ';' * 400} for i in range(400)]
+            client = self.client(kind, requests, concurrency=4)
+            self.check(client, client.finish())
+
     def test_large_chunked_upload_arrives_whole(self):
         request = {'id': 'large'}
         client = self.client('curl', [request], wait=True, prompt_bytes=3_000_000)

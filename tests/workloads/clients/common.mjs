@@ -1,10 +1,12 @@
 // Shared by the Node clients; the plan and the answer lines are described in common.py.
 import { createRequire } from 'node:module';
 import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import readline from 'node:readline';
 
+const argument = process.argv[2];
 export const plan = { stream: false, concurrency: 1, wait: false, prompt_bytes: 64, max_tokens: 64, timeout_s: 60,
-  ...JSON.parse(process.argv[2]) };
+  ...JSON.parse(argument.startsWith('@') ? readFileSync(argument.slice(1), 'utf8') : argument) };
 export const paths = { chat: '/v1/chat/completions', responses: '/v1/responses', messages: '/v1/messages' };
 
 // The SDKs live outside this folder (scripts/setup); their CommonJS builds can be required from anywhere.

@@ -1,4 +1,4 @@
-"""Shared by the Python clients. Every client takes one argument, a plan in JSON, and prints one JSON line per answer.
+"""Shared by the Python clients. Every client takes one argument, a plan in JSON or @FILE with one, and prints one JSON line per answer.
 
 Plan:   base ca api(chat|responses|messages) model stream requests:[{id, script, model}] concurrency wait prompt_bytes
         max_tokens timeout_s
@@ -22,7 +22,11 @@ _out = threading.Lock()
 
 def load_plan():
     plan = {'stream': False, 'concurrency': 1, 'wait': False, 'prompt_bytes': 64, 'max_tokens': 64, 'timeout_s': 60}
-    plan.update(json.loads(sys.argv[1]))
+    text = sys.argv[1]
+    if text.startswith('@'):
+        with open(text[1:]) as f:
+            text = f.read()
+    plan.update(json.loads(text))
     return plan
 
 

@@ -21,7 +21,10 @@ await run((request, answer, result, worker) => new Promise((resolve, reject) => 
     response.on('end', () => { if (!streamed) answer.object(JSON.parse(whole)); resolve(); });
     response.on('error', reject);
   });
-  req.on('socket', (socket) => { result.port = socket.localPort ?? 0; socket.once('connect', () => { result.port = socket.localPort; }); });
+  req.on('socket', (socket) => {
+    if (socket.connecting) socket.once('connect', () => { result.port = socket.localPort; });
+    else result.port = socket.localPort;
+  });
   req.on('timeout', () => req.destroy(Object.assign(new Error('timeout'), { code: 'ETIMEDOUT' })));
   req.on('error', reject);
   req.end(data);
