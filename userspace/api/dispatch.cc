@@ -129,9 +129,9 @@ std::string percent_decode(std::string_view text) {
   return out;
 }
 
-Match match_route(std::string_view method, std::string_view path) {
+RouteMatch match_route(std::string_view method, std::string_view path) {
   const std::vector<std::string> segments = split_path(path);
-  Match out;
+  RouteMatch out;
   for (const Route& route : routes()) {
     if (route.segments.size() != segments.size()) continue;
     std::vector<std::pair<std::string, std::string>> fields;

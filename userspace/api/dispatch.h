@@ -35,13 +35,13 @@ const Route& route_of(const google::protobuf::Descriptor& request);  // for clie
 // %XX decoded; "+" stays. Malformed escapes are kept as they are.
 std::string percent_decode(std::string_view text);
 
-struct Match {
+struct RouteMatch {
   const Route* route = nullptr;        // null: no such path
   bool path_known = false;             // the path exists with another method
   std::vector<std::pair<std::string, std::string>> fields;  // from {field} segments
 };
 // `path` is still percent-encoded: a run id may hold a "/".
-Match match_route(std::string_view method, std::string_view path);
+RouteMatch match_route(std::string_view method, std::string_view path);
 
 // Error codes travel as HTTP status and in the body; the client restores them from the body.
 unsigned http_status(base::ErrorCode code);

@@ -7,30 +7,14 @@
 #include <charconv>
 #include <vector>
 
+#include "userspace/base/utf8.h"
+
 namespace penstock::api {
 namespace {
 
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
-
-// Length of the well-formed UTF-8 sequence at the start of `text`, 0 when there is none (RFC 3629, table 3-7 of Unicode).
-std::size_t utf8_sequence(std::string_view text) {
-  const auto at = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
-  const auto tail = [&](std::size_t i) { return (at(i) & 0xc0u) == 0x80u; };
-  const unsigned c = at(0);
-  if (c < 0x80) return 1;
-  if (c < 0xc2) return 0;
-  if (c < 0xe0) return tail(1) ? 2 : 0;
-  if (c < 0xf0) {
-    if (!tail(1) || !tail(2)) return 0;
-    if ((c == 0xe0 && at(1) < 0xa0) || (c == 0xed && at(1) > 0x9f)) return 0;
-    return 3;
-  }
-  if (c > 0xf4 || !tail(1) || !tail(2) || !tail(3)) return 0;
-  if ((c == 0xf0 && at(1) < 0x90) || (c == 0xf4 && at(1) > 0x8f)) return 0;
-  return 4;
-}
 
 class Printer {
  public:
@@ -169,7 +153,7 @@ void append_json_string(std::string& out, std::string_view text) {
       ++i;
       continue;
     }
-    const std::size_t length = utf8_sequence(text.substr(i));
+    const std::size_t length = base::utf8_sequence(text.substr(i));
     if (length > 1) {
       i += length;
       continue;

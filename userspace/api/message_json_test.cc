@@ -76,7 +76,7 @@ TEST(Routes, EachRpcHasAnOwnPath) {
     std::string path = route.path;
     for (std::size_t open; (open = path.find('{')) != std::string::npos;)
       path.replace(open, path.find('}') - open + 1, "a%2Fb");
-    const Match match = match_route(route.method, path);
+    const RouteMatch match = match_route(route.method, path);
     ASSERT_NE(match.route, nullptr) << route.path;
     EXPECT_EQ(match.route->name, route.name);
     for (const auto& [_, value] : match.fields) EXPECT_EQ(value, "a/b");

@@ -34,12 +34,12 @@ struct TcpSocket {
   std::uint16_t port = 0;
 };
 
-// "127.0.0.1:9465" or "[::1]:9465": numeric only, so that starting never waits for a name server.
+// "127.0.0.1:9464" or "[::1]:9464": numeric only, so that starting never waits for a name server.
 base::Result<TcpSocket> listen_tcp(const std::string& text) {
   const std::size_t colon = text.rfind(':');
   const auto bad = [&] {
     return Error{ErrorCode::kUsage, 0, fmt::format("\"{}\" is not an address to listen on", text),
-                 "write IP:PORT, for example 127.0.0.1:9465 or [::1]:9465"};
+                 "write IP:PORT, for example 127.0.0.1:9464 or [::1]:9464"};
   };
   if (colon == std::string::npos || colon + 1 == text.size()) return bad();
   std::string host = text.substr(0, colon);
@@ -148,7 +148,7 @@ class ServerImpl final : public Server {
       return;
     }
     if (on_page(request, exchange)) return;
-    const Match match = match_route(request.method, request.path);
+    const RouteMatch match = match_route(request.method, request.path);
     if (match.route == nullptr) {
       exchange->respond(match.path_known
                             ? error_reply({ErrorCode::kUsage, 0, request.method + " does not apply here", {}}, 405)
@@ -181,7 +181,7 @@ class ServerImpl final : public Server {
     });
   }
 
-  static base::Result<> fill(google::protobuf::Message& message, const Match& match, const HttpRequest& request) {
+  static base::Result<> fill(google::protobuf::Message& message, const RouteMatch& match, const HttpRequest& request) {
     if (match.route->method == "POST" && !request.body.empty()) PN_CHECK(from_json(request.body, message));
     for (const auto& [name, value] : request.query) PN_CHECK(set_field(message, name, value));
     for (const auto& [name, value] : match.fields) PN_CHECK(set_field(message, name, value));

@@ -18,7 +18,6 @@
 namespace penstock::api {
 
 inline constexpr char kDefaultSocket[] = "/run/penstock/penstock.sock";
-inline constexpr char kDefaultMetricsAddress[] = "127.0.0.1:9465";
 
 struct Page {
   unsigned status = 200;
@@ -51,7 +50,7 @@ class Server {
   struct Options {
     std::string socket = kDefaultSocket;
     std::string group;                   // owner group of the socket; empty: "penstock" if it exists, else the daemon's
-    std::string tcp_listen;              // "127.0.0.1:9465", "[::1]:0"; empty: no TCP listener
+    std::string tcp_listen;              // "127.0.0.1:9464", "[::1]:0"; empty: no TCP listener
     std::uint32_t max_connections = 64;  // per listener
     std::uint32_t max_streams = 16;
     std::uint32_t max_body_bytes = 1u << 20;
