@@ -4,6 +4,7 @@
 #include <google/protobuf/util/message_differencer.h>
 #include <gtest/gtest.h>
 
+#include "userspace/api/doc_page.h"
 #include "userspace/api/yaml.h"
 
 namespace penstock::api {
@@ -74,6 +75,19 @@ TEST(Config, AMissingFileIsOneLine) {
   ASSERT_FALSE(config);
   EXPECT_EQ(config.error().code, base::ErrorCode::kUsage);
   EXPECT_EQ(config.error().message(), "/nonexistent.yaml: cannot be opened (No such file or directory)");
+}
+
+// docs/configuration.md says what the code does.
+TEST(ConfigPage, ExamplesAreAccepted) {
+  const DocPage page(PENSTOCK_SOURCE_DIR "/docs/configuration.md");
+  ASSERT_FALSE(page.yaml_blocks().empty());
+  for (const std::string& example : page.yaml_blocks()) EXPECT_EQ(complaints(example), "") << example;
+}
+
+TEST(ConfigPage, HasEveryKey) {
+  DocPage page(PENSTOCK_SOURCE_DIR "/docs/configuration.md");
+  const std::string expected = schema_markdown(*Config::descriptor());
+  EXPECT_EQ(page.generated(expected), expected) << "run this test once with PENSTOCK_WRITE_DOCS=1";
 }
 
 }  // namespace

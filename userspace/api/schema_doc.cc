@@ -1,5 +1,7 @@
 // The reference page of a schema: from the options, so that it cannot say anything else than the reader does.
-#include <set>
+#include <map>
+#include <string>
+#include <vector>
 
 #include "userspace/api/schema_keys.h"
 #include "userspace/api/spelling.h"
@@ -43,25 +45,35 @@ std::string value_form(const SchemaKey& k) {
   return f.is_repeated() ? form + ", or a list" : form;
 }
 
-void table(const pb::Descriptor& type, const std::string& title, std::set<const pb::Descriptor*>& done, std::string& out) {
-  if (!done.insert(&type).second) return;
+using Titles = std::map<const pb::Descriptor*, std::string>;  // of the groups that have a table
+
+void table(const pb::Descriptor& type, const std::string& title, Titles& done, std::string& out) {
+  if (!done.emplace(&type, title).second) return;
   const std::vector<SchemaKey> keys = schema_keys(type);
-  out += title + "| key | value | meaning | when absent |\n|---|---|---|---|\n";
+  if (!title.empty()) out += "### `" + title + "`\n\n";
+  out += "| key | value | meaning | when absent |\n|---|---|---|---|\n";
+  std::string shared;  // groups of keys that stand here too and have a table of their own
   for (const SchemaKey& k : keys) {
+    if (const auto group = done.find(k.field->containing_type()); group != done.end() && group->first != &type) {
+      const std::string link = "`" + group->second + "`";
+      if (shared.find(link) == std::string::npos) shared += (shared.empty() ? "" : " and ") + link;
+      continue;
+    }
     const std::string name = k.prefixed ? k.name + "NAME" : k.name;
     const std::string absent = k.options.required() ? "*required*" : k.options.initial().empty() ? "–" : k.options.initial();
     out += "| `" + name + "` | " + value_form(k) + " | " + k.options.doc() + " | " + absent + " |\n";
   }
+  if (!shared.empty()) out += "| … | | all keys of " + shared + " | |\n";
   out += "\n";
   for (const SchemaKey& k : keys)
-    if (is_group(k)) table(*k.field->message_type(), "### `" + k.name + "`\n\n", done, out);
+    if (is_group(k)) table(*k.field->message_type(), k.name, done, out);
 }
 
 }  // namespace
 
 std::string schema_markdown(const pb::Descriptor& type) {
   std::string out;
-  std::set<const pb::Descriptor*> done;
+  Titles done;
   table(type, "", done, out);
   return out;
 }

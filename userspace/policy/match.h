@@ -1,4 +1,4 @@
-// Whether policies' matches and rules speak of a subject or a request. Internal to policy. Pure.
+// Whether policies' matches and rules speak of a subject or a request. Pure functions.
 #pragma once
 
 #include "userspace/api/policy.pb.h"
