@@ -150,7 +150,7 @@ class Provider:
     def __init__(self, folder, port=0):
         self.path = os.path.join(folder, 'provider.jsonl')
         self.process = spawn([PYTHON, WORKLOADS / 'fake_provider.py', '--log', self.path, '--port', port, '--dir', folder],
-                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, 'TMPDIR': folder})
         first = self.process.stdout.readline()
         if not first:
             raise AssertionError('the fake provider did not start')
@@ -221,7 +221,9 @@ class Client:
         self.requests = requests
         plan.update(base=base, ca=ca, api=self.api, model=self.model, requests=requests)
         executable = PYTHON if interpreter == 'python' else node()
-        environment = {**os.environ, **(environment or {}), 'NODE_EXTRA_CA_CERTS': ca, 'PYTHONDONTWRITEBYTECODE': '1'}
+        # Temporary files go where the provider's are: what a killed client leaves is removed with them.
+        environment = {**os.environ, **(environment or {}), 'TMPDIR': os.path.dirname(ca), 'NODE_EXTRA_CA_CERTS': ca,
+                       'PYTHONDONTWRITEBYTECODE': '1'}
         text = json.dumps(plan)
         if len(text) > 100_000:  # one argument may not be longer than 128 KiB
             with tempfile.NamedTemporaryFile('w', dir=os.path.dirname(ca), prefix='plan-', delete=False) as f:
