@@ -1,0 +1,348 @@
+#include "userspace/pipeline/connection.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "userspace/base/log.h"
+#include "userspace/pipeline/pipeline.h"
+#include "userspace/policy/match.h"
+
+namespace penstock::pipeline {
+
+Connection::Connection(Pipeline& pipeline, const tracker::ConnectionInfo& info) : pipeline_(pipeline), info_(info) {
+  parser_ = pipeline_.parts_.parser_factory(pipeline_.endpoint_of(info), info.joined, *this);
+  pipeline_.connections_.insert(this);
+}
+
+Connection::~Connection() {
+  for (Pending& pending : pending_) pipeline_.unhold(pending, pipeline_.now_ns());
+  pipeline_.disarm(*this);
+  pipeline_.connections_.erase(this);
+}
+
+Pending* Connection::find(const model::Exchange& exchange) {
+  const auto it =
+      std::find_if(pending_.begin(), pending_.end(), [&](const Pending& p) { return p.exchange == &exchange; });
+  return it == pending_.end() ? nullptr : &*it;
+}
+
+void Connection::remember_target(const model::Exchange& exchange) {
+  if (provider_ != exchange.provider) provider_ = exchange.provider;
+  if (model_ != exchange.request_model) model_ = exchange.request_model;
+}
+
+std::uint64_t Connection::gate_ns(std::uint64_t now_boot_ns) const {
+  return closed_since_ns_ != 0 && now_boot_ns > closed_since_ns_ ? now_boot_ns - closed_since_ns_ : 0;
+}
+
+// ---- what the kernel says ------------------------------------------------------------------------------------------
+
+void Connection::on_gate(const pn_ev_gate& event) {
+  const std::uint64_t end = event.pos + event.len;
+  switch (event.what) {
+    case PN_GATE_BEHIND:
+      // An admission opens the gate for everything queued; this write was queued before it took effect and has left.
+      if (end > admitted_ && last_admit_ns_ != 0 && event.hdr.boot_ns < last_admit_ns_) {
+        ++pipeline_.stats_.queued_past_admission;
+        return;
+      }
+      break;
+    case PN_GATE_LEASED:
+      leased_end_ = std::max<std::uint64_t>(leased_end_, end);
+      ++pipeline_.stats_.leased;
+      return;
+    case PN_GATE_REFUSED:
+      kernel_refused_ = true;
+      ++pipeline_.stats_.kernel_refused;
+      break;
+    case PN_GATE_OPAQUE:
+      opaque_ = true;
+      if (closed_since_ns_ == 0) closed_since_ns_ = event.hdr.boot_ns;
+      return;
+    default:
+      break;  // closed, or inside what was admitted
+  }
+  known_end_ = std::max<std::uint64_t>(known_end_, end);
+  if (known_end_ <= admitted_) return;
+  if (closed_since_ns_ == 0) {
+    closed_since_ns_ = event.hdr.boot_ns;
+    held_bytes_ = 0;
+  }
+  held_bytes_ += event.len;
+  last_bytes_ns_ = event.hdr.boot_ns;
+}
+
+void Connection::on_fed(std::uint64_t) { update(); }
+
+void Connection::on_rebound(std::uint64_t) {
+  // Positions and admissions belong to the socket: the new one starts with nothing admitted.
+  known_end_ = 0;
+  admitted_ = 0;
+  closed_since_ns_ = 0;
+  leased_end_ = 0;
+  passed_ = false;
+  ignored_ = false;
+}
+
+void Connection::on_closed(std::uint64_t) {
+  for (Pending& pending : pending_) pipeline_.unhold(pending, pipeline_.now_ns());
+  pending_.clear();
+  pipeline_.disarm(*this);
+}
+
+// ---- what the parser says ------------------------------------------------------------------------------------------
+
+void Connection::on_request_head(model::Exchange& exchange) {
+  pending_.emplace_back();
+  pending_.back().exchange = &exchange;
+  pipeline_.begin(*this, pending_.back());
+}
+
+void Connection::on_request(model::Exchange& exchange, std::uint64_t end_pos) {
+  Pending* pending = find(exchange);
+  if (pending == nullptr) return;
+  pending->complete = true;
+  pending->end_pos = end_pos;
+  if (destroyed_) {
+    pending->stage = Stage::kRefused;
+  } else if (pending->judged_early) {
+    pipeline_.judge_again_complete(*this, *pending);
+  } else if (pending->stage == Stage::kOpen || pending->plain_early) {
+    pipeline_.judge(*this, *pending);
+  }
+}
+
+void Connection::on_progress(model::Exchange& exchange) {
+  Pending* pending = find(exchange);
+  if (pending != nullptr && pending->stage == Stage::kAdmitted && !destroyed_) pipeline_.progress(*this, *pending);
+}
+
+void Connection::on_complete(model::Exchange& exchange) {
+  const auto it =
+      std::find_if(pending_.begin(), pending_.end(), [&](const Pending& p) { return p.exchange == &exchange; });
+  if (it == pending_.end()) return;
+  pipeline_.unhold(*it, pipeline_.now_ns());
+  pipeline_.finish(*this, *it);
+  const bool plain = !policy::is_ai(exchange);
+  plain_requests_ = plain ? plain_requests_ + 1 : 0;
+  if (plain) pipeline_.plain_request_done(*this, exchange, plain_requests_);
+  pending_.erase(it);
+}
+
+// ---- letting go ----------------------------------------------------------------------------------------------------
+
+void Connection::update() {
+  const std::uint64_t now = pipeline_.now_ns();
+  if (destroyed_) {
+    if (destroy_pending_) pipeline_.arm(*this, now + pipeline_.options_.destroy_retry_ns);
+    return;
+  }
+  if (opaque_) {
+    opaque_ = false;
+    pipeline_.judge_opaque(*this, false);
+    if (destroyed_ || passed_) return;
+  }
+  bool blocked = false;
+  Pending* open = nullptr;
+  std::uint64_t wake = 0;
+  const auto sooner = [&wake](std::uint64_t when) {
+    if (when != 0 && (wake == 0 || when < wake)) wake = when;
+  };
+  for (Pending& pending : pending_) {
+    if (pending.stage == Stage::kHeld) {
+      blocked = true;
+      sooner(pending.retry_at_ns);
+      sooner(pending.give_up_at_ns);
+    } else if (pending.stage == Stage::kRefused) {
+      blocked = true;
+    } else if (pending.stage == Stage::kOpen && open == nullptr) {
+      open = &pending;
+    }
+  }
+  if (known_end_ <= admitted_) {
+    closed_since_ns_ = 0;
+  } else if (!blocked) {
+    const parsers::Protocol protocol = parser_->protocol();
+    const bool plain_upload =
+        open != nullptr && !policy::is_ai(*open->exchange) && held_bytes_ >= pipeline_.options_.plain_body_bytes;
+    // The last request was let go before its end was seen: its body follows.
+    const bool continues =
+        open == nullptr && !pending_.empty() && pending_.back().stage == Stage::kAdmitted && !pending_.back().complete;
+    if (protocol == parsers::Protocol::kOther || protocol == parsers::Protocol::kWebSocket) {
+      pipeline_.pass_not_http(*this);
+      if (destroyed_) return;
+    } else if (plain_upload) {
+      open->stage = Stage::kAdmitted;
+      open->plain_early = true;
+      ++pipeline_.stats_.passed_plain;
+      admit_to(known_end_);
+    } else if (continues || (open == nullptr && parser_->settled_pos() >= known_end_)) {
+      admit_to(known_end_);
+    } else {
+      wait_for_more(now);
+      if (!grown_) sooner(closed_since_ns_ + pipeline_.options_.grow_after_ns);
+      sooner(last_bytes_ns_ + pipeline_.options_.incomplete_ns);
+    }
+    // The write to the gate's map failed: the request is still held.
+    if (!destroyed_ && known_end_ > admitted_ && wake == 0) sooner(now + pipeline_.options_.destroy_retry_ns);
+  }
+  pipeline_.arm(*this, wake);
+}
+
+void Connection::wait_for_more(std::uint64_t now_boot_ns) {
+  // The writer may be blocked on a full send buffer with most of its request still to come.
+  if (grown_) return;
+  if (held_bytes_ < pipeline_.options_.grow_after_bytes &&
+      now_boot_ns < closed_since_ns_ + pipeline_.options_.grow_after_ns) {
+    return;
+  }
+  grown_ = true;
+  const auto grown = pipeline_.parts_.gate.grow_send_buffer(info_.socket, pipeline_.options_.grow_bytes);
+  if (grown) {
+    ++pipeline_.stats_.grown;
+  } else {
+    ++pipeline_.stats_.gate_errors;
+  }
+}
+
+void Connection::on_timer(std::uint64_t now_boot_ns) {
+  if (destroyed_) {
+    if (destroy_pending_) retry_destroy(now_boot_ns);
+    return;
+  }
+  bool blocked = false;
+  for (Pending& pending : pending_) {
+    if (pending.stage != Stage::kHeld) {
+      blocked = blocked || pending.stage == Stage::kRefused;
+      continue;
+    }
+    if (pending.give_up_at_ns != 0 && pending.give_up_at_ns <= now_boot_ns) {
+      pipeline_.give_up(*this, pending);
+    } else if (pending.retry_at_ns != 0 && pending.retry_at_ns <= now_boot_ns) {
+      pipeline_.retry_held(*this, pending);
+    }
+    if (destroyed_) return;
+    blocked = blocked || pending.stage == Stage::kHeld;
+  }
+  if (holding() && !blocked && now_boot_ns >= last_bytes_ns_ + pipeline_.options_.incomplete_ns) {
+    decide_on_what_is_known(now_boot_ns);
+    if (destroyed_) return;
+  }
+  update();
+}
+
+void Connection::decide_on_what_is_known(std::uint64_t) {
+  bool any = false;
+  for (Pending& pending : pending_) {
+    if (pending.stage != Stage::kOpen) continue;
+    any = true;
+    if (!policy::is_ai(*pending.exchange)) {
+      pending.stage = Stage::kAdmitted;
+      pending.plain_early = true;
+      ++pipeline_.stats_.passed_plain;
+      continue;
+    }
+    pending.judged_early = true;
+    ++pipeline_.stats_.judged_early;
+    pipeline_.judge(*this, pending);
+    if (destroyed_) return;
+  }
+  if (any) return;
+  // Bytes that are no request yet (an unfinished head, or a protocol that says nothing): not followed any further.
+  pipeline_.judge_opaque(*this, true);
+  if (!destroyed_ && !passed_ && known_end_ > admitted_) admit_to(known_end_);
+}
+
+bool Connection::answer_is_urgent() const {
+  return std::any_of(pending_.begin(), pending_.end(),
+                     [](const Pending& p) { return p.stage == Stage::kAdmitted && p.hard && p.exchange->stream; });
+}
+
+void Connection::admit_to(std::uint64_t pos) {
+  const std::uint32_t flags = answer_is_urgent() ? PN_ADMIT_URGENT : 0;
+  if (const auto written = pipeline_.parts_.gate.admit(info_.socket.cookie, pos, flags); !written) {
+    ++pipeline_.stats_.gate_errors;
+    return;
+  }
+  ++pipeline_.stats_.admits;
+  admitted_ = pos;
+  last_admit_ns_ = pipeline_.now_ns();
+  if (closed_since_ns_ != 0) {
+    const auto pushed = pipeline_.parts_.gate.push(info_.socket);
+    if (!pushed) {
+      ++pipeline_.stats_.gate_errors;
+    } else if (*pushed) {
+      ++pipeline_.stats_.pushes;
+    } else {
+      ++pipeline_.stats_.pushes_missed;  // the kernel's probe timer sends it
+    }
+  }
+  closed_since_ns_ = 0;
+  held_bytes_ = 0;
+  grown_ = false;
+}
+
+void Connection::admit_again() {
+  if (closed_since_ns_ == 0) closed_since_ns_ = pipeline_.now_ns();
+  admit_to(admitted_);
+}
+
+void Connection::pass_for_good() {
+  admit_to(std::numeric_limits<std::uint64_t>::max());
+  passed_ = admitted_ == std::numeric_limits<std::uint64_t>::max();
+}
+
+// ---- ending --------------------------------------------------------------------------------------------------------
+
+void Connection::refuse(Pending& pending, const model::Verdict& verdict, std::string_view text) {
+  const std::uint64_t now = pipeline_.now_ns();
+  pending.exchange->verdict = verdict;
+  pending.exchange->verdict.gate_ns = gate_ns(now);
+  pending.stage = Stage::kRefused;
+  pipeline_.unhold(pending, now);
+  pipeline_.report(*pending.exchange, pending.exchange->verdict, false, text);
+  destroy(verdict, text);
+}
+
+void Connection::destroy(const model::Verdict& verdict, std::string_view text) {
+  if (destroyed_) return;
+  destroyed_ = true;
+  const std::uint64_t now = pipeline_.now_ns();
+  for (Pending& pending : pending_) {
+    if (pending.stage == Stage::kHeld || pending.stage == Stage::kOpen) {
+      pipeline_.unhold(pending, now);
+      pending.stage = Stage::kRefused;
+      if (!policy::is_ai(*pending.exchange)) continue;
+      pending.exchange->verdict = verdict;
+      pending.exchange->verdict.gate_ns = gate_ns(now);
+      pipeline_.report(*pending.exchange, pending.exchange->verdict, false, text);
+    } else if (pending.stage == Stage::kAdmitted && verdict.action == model::Action::kKill &&
+               policy::is_ai(*pending.exchange)) {
+      const std::uint64_t held = pending.exchange->verdict.gate_ns;
+      pending.exchange->verdict = verdict;
+      pending.exchange->verdict.gate_ns = held;
+      pending.cut = true;
+      pipeline_.report(*pending.exchange, pending.exchange->verdict, false, text);
+    }
+  }
+  retry_destroy(now);
+}
+
+void Connection::retry_destroy(std::uint64_t now_boot_ns) {
+  const auto gone = pipeline_.parts_.gate.destroy(info_.socket);
+  if (gone) {
+    destroy_pending_ = false;
+    ++(*gone ? pipeline_.stats_.destroys : pipeline_.stats_.destroys_gone);
+    pipeline_.arm(*this, 0);
+    return;
+  }
+  ++pipeline_.stats_.gate_errors;
+  destroy_pending_ = ++destroy_attempts_ < pipeline_.options_.destroy_retries;
+  if (destroy_attempts_ == 1) {
+    base::log_warning("gate destroy_failed error=\"{}\" action=retry", gone.error().message());
+  }
+  // Meanwhile the gate stays closed: nothing was admitted.
+  pipeline_.arm(*this, destroy_pending_ ? now_boot_ns + pipeline_.options_.destroy_retry_ns : 0);
+}
+
+}  // namespace penstock::pipeline

@@ -1,0 +1,381 @@
+// The verdict on one request, and the money behind it.
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "userspace/model/names.h"
+#include "userspace/pipeline/pipeline.h"
+#include "userspace/policy/match.h"
+
+namespace penstock::pipeline {
+namespace {
+
+std::string text_of(const policy::Decision& decision) {
+  return decision.finding ? decision.finding->text : std::string();
+}
+
+}  // namespace
+
+std::vector<std::uint8_t> Pipeline::endpoint_key(const gate::SocketRef& socket) {
+  std::vector<std::uint8_t> key(socket.remote_addr.begin(), socket.remote_addr.end());
+  key.push_back(static_cast<std::uint8_t>(socket.remote_port >> 8));
+  key.push_back(static_cast<std::uint8_t>(socket.remote_port & 0xff));
+  key.push_back(static_cast<std::uint8_t>(socket.family));
+  return key;
+}
+
+std::shared_ptr<const policy::Effective> Pipeline::effective_for(const model::Subject& subject) {
+  const auto it = effective_cache_.find(subject.process);
+  if (it != effective_cache_.end()) return it->second;
+  auto made = std::make_shared<const policy::Effective>(policy::effective(policies_, subject));
+  if (effective_cache_.size() >= options_.max_cached_subjects) effective_cache_.clear();
+  effective_cache_.emplace(subject.process, made);
+  return made;
+}
+
+void Pipeline::report(const model::Exchange& exchange, const model::Verdict& verdict, bool would,
+                      std::string_view text) {
+  ++(would ? stats_.would : stats_.verdicts)[std::string(model::name(verdict.action))];
+  for (Observer* observer : parts_.observers) observer->on_verdict(exchange, verdict, would, text);
+}
+
+void Pipeline::note_crossings(const ledger::Outcome& outcome) {
+  for (const ledger::SoftCrossing& crossing : outcome.crossings) {
+    for (Observer* observer : parts_.observers) observer->on_soft_crossing(crossing);
+  }
+}
+
+policy::LedgerOutcome Pipeline::for_policy(const ledger::Outcome& outcome, const ledger::Amounts& amounts) {
+  policy::LedgerOutcome out;
+  out.priced = amounts.cost.has_value();
+  for (const ledger::Breach& breach : outcome.breaches) {
+    policy::BudgetBreach& to = out.breaches.emplace_back();
+    to.budget = breach.budget;
+    to.key = breach.key;
+    switch (breach.reason) {
+      case ledger::BreachReason::kLimit:
+        to.cause = policy::BudgetBreach::Cause::kLimit;
+        break;
+      case ledger::BreachReason::kUnpriced:
+        to.cause = policy::BudgetBreach::Cause::kUnpriced;
+        break;
+      case ledger::BreachReason::kCapacity:
+      case ledger::BreachReason::kStore:
+        to.cause = policy::BudgetBreach::Cause::kUnavailable;
+        break;
+    }
+    to.limit = breach.limit;
+    to.remaining = breach.remaining;
+    to.needed = breach.needed;
+    to.retry_after_ns = breach.retry_after_ns;
+  }
+  return out;
+}
+
+void Pipeline::reserve(Pending& pending, ledger::Outcome& outcome, bool force) {
+  const model::Exchange& exchange = *pending.exchange;
+  const std::span<const policy::BudgetSpec> specs = policy::budgets(*pending.effective->policies);
+  keys_.clear();
+  keys_.reserve(pending.uses.size());
+  for (const policy::BudgetUse& use : pending.uses) {
+    if (use.payer == 0) {
+      keys_.push_back(ledger::key_of(specs[use.budget].per, exchange));
+    } else {
+      model::Exchange on_behalf = exchange;
+      on_behalf.subject = pending.effective->ancestors[use.payer - 1];
+      keys_.push_back(ledger::key_of(specs[use.budget].per, on_behalf));
+    }
+  }
+  charges_.clear();
+  for (std::size_t i = 0; i < keys_.size(); ++i) charges_.push_back({pending.uses[i].budget, keys_[i]});
+  if (pending.upper.cost && *pending.upper.cost > dearest_call_) dearest_call_ = *pending.upper.cost;
+  outcome = parts_.ledger.reserve(exchange.id, charges_, pending.upper, ledger_now(), force);
+  pending.reserved = outcome.admitted;
+  note_crossings(outcome);
+}
+
+void Pipeline::judge(Connection& connection, Pending& pending) {
+  model::Exchange& exchange = *pending.exchange;
+  if (!policy::is_ai(exchange)) {
+    pending.stage = Stage::kAdmitted;
+    if (connection.holding()) ++stats_.passed_plain;
+    return;
+  }
+  connection.set_ai();
+  connection.remember_target(exchange);
+  if (!exchange.host.empty() && ai_hosts_.size() < options_.max_known_hosts) ai_hosts_.insert(exchange.host);
+  learn_endpoint(connection);
+  if (pending.effective->policies != policies_) pending.effective = effective_for(exchange.subject);
+  const policy::Effective& effective = *pending.effective;
+
+  if (connection.kernel_refused()) {
+    model::Verdict verdict{model::Action::kDeny, effective.mode, {}, {}, "daemon_late", 0};
+    connection.refuse(pending, verdict, "the daemon was away when it was sent");
+    return;
+  }
+
+  policy::charges_for(effective, exchange, pending.uses);
+  pending.upper = parts_.estimator.reserve_amounts(exchange, effective.mode == model::Mode::kStrict);
+  // Already gone on the kernel's lease: it is counted whatever the limits say.
+  const bool leased = pending.complete && connection.leased(pending.end_pos);
+  const bool force = pending.released || leased;
+  ledger::Outcome outcome;
+  if (!pending.uses.empty()) reserve(pending, outcome, force);
+
+  std::vector<policy::Approval> approvals;
+  for (const std::string& rule : pending.approvals) approvals.push_back({rule, pending.released});
+  policy::LedgerOutcome for_decision = for_policy(outcome, pending.upper);
+  if (force) {
+    for_decision.breaches.clear();
+    for_decision.priced = true;
+  }
+  policy::Context context;
+  context.kills = parts_.kills.active();
+  context.approvals = approvals;
+  policy::Decision decision = policy::decide(exchange, effective, for_decision, context);
+
+  if (decision.would && pending.held_order == 0) {
+    model::Verdict would{decision.would->action, model::Mode::kObserve,  decision.would->policy,
+                         decision.would->rule,   decision.would->reason, 0};
+    report(exchange, would, true, decision.would->text);
+  }
+  const model::Action action = decision.verdict.action;
+  if (action == model::Action::kAllow || leased) {
+    if (!pending.uses.empty() && !pending.reserved) reserve(pending, outcome, true);
+    admit(connection, pending, decision.verdict);
+    return;
+  }
+  if (pending.reserved) {
+    // Refused or waiting: it consumes nothing, however often it comes back.
+    parts_.ledger.cancel(exchange.id, ledger_now());
+    pending.reserved = false;
+  }
+  // The write was not held by the kernel (its process was not in a gated scope yet): the request has left, or is
+  // leaving.
+  const bool left =
+      !connection.holding() || pending.plain_early || (pending.complete && pending.end_pos > connection.known_end());
+  if (left && action != model::Action::kKill) {
+    if (action == model::Action::kPace) {
+      if (!pending.uses.empty()) reserve(pending, outcome, true);
+      admit(connection, pending, decision.verdict);
+      return;
+    }
+    decision.verdict.action = model::Action::kCut;
+    if (!pending.uses.empty()) reserve(pending, outcome, true);
+    pending.cut = true;
+    connection.refuse(pending, decision.verdict, text_of(decision));
+    return;
+  }
+  if (action == model::Action::kHold || action == model::Action::kPace) {
+    hold(connection, pending, decision);
+    return;
+  }
+  connection.refuse(pending, decision.verdict, text_of(decision));
+}
+
+void Pipeline::judge_again_complete(Connection& connection, Pending& pending) {
+  model::Exchange& exchange = *pending.exchange;
+  if (!policy::is_ai(exchange) || pending.stage != Stage::kAdmitted) return;
+  connection.remember_target(exchange);
+  const policy::Effective& effective = *pending.effective;
+  const ledger::Amounts upper = parts_.estimator.reserve_amounts(exchange, effective.mode == model::Mode::kStrict);
+  ledger::Outcome outcome;
+  if (pending.reserved) {
+    outcome = parts_.ledger.progress(exchange.id, upper, ledger_now());
+    note_crossings(outcome);
+    pending.upper = upper;
+  }
+  policy::Context context;
+  context.kills = parts_.kills.active();
+  policy::LedgerOutcome for_decision = for_policy(outcome, upper);
+  if (pending.released) for_decision.breaches.clear();
+  policy::Decision decision = policy::decide(exchange, effective, for_decision, context);
+  const model::Action action = decision.verdict.action;
+  if (action == model::Action::kAllow || action == model::Action::kPace || pending.released) return;
+  // What it began with was let go; what came later must not have been.
+  if (action != model::Action::kKill) decision.verdict.action = model::Action::kCut;
+  pending.cut = true;
+  connection.refuse(pending, decision.verdict, text_of(decision));
+}
+
+void Pipeline::hold(Connection& connection, Pending& pending, const policy::Decision& decision) {
+  const std::uint64_t now = now_ns();
+  const bool first = pending.held_order == 0;
+  pending.stage = Stage::kHeld;
+  pending.held_verdict = decision.verdict;
+  pending.approvals = decision.approvals;
+  const std::uint64_t wait = decision.finding ? decision.finding->wait_ns : 0;
+  if (first) {
+    pending.held_since_ns = now;
+    pending.held_order = next_held_order_++;
+    held_.emplace(pending.held_order, std::pair(&connection, &pending));
+    report(*pending.exchange, decision.verdict, false, text_of(decision));
+  }
+  pending.held_text = text_of(decision);
+  pending.then = decision.finding ? decision.finding->then : model::Action::kDeny;
+  if (decision.verdict.action == model::Action::kPace) {
+    pending.retry_at_ns = now + std::max<std::uint64_t>(wait, 1'000'000);
+    pending.give_up_at_ns = pending.held_since_ns + options_.max_pace_ns;
+    pending.then = model::Action::kDeny;
+  } else {
+    pending.retry_at_ns = 0;
+    pending.give_up_at_ns = pending.held_since_ns + wait;
+  }
+}
+
+void Pipeline::admit(Connection& connection, Pending& pending, model::Verdict verdict) {
+  const std::uint64_t now = now_ns();
+  const std::uint64_t gate_ns = connection.gate_ns(now);
+  if (pending.held_order != 0) {
+    // It was held, then let go: that is what happened to it.
+    verdict.action = pending.held_verdict.action;
+    verdict.policy = pending.held_verdict.policy;
+    verdict.rule = pending.held_verdict.rule;
+    verdict.reason = pending.held_verdict.reason;
+  }
+  const bool was_held = pending.held_order != 0;
+  pending.stage = Stage::kAdmitted;
+  unhold(pending, now);
+  pending.retry_at_ns = 0;
+  pending.give_up_at_ns = 0;
+  const std::span<const policy::BudgetSpec> specs = policy::budgets(*pending.effective->policies);
+  pending.hard = std::any_of(pending.uses.begin(), pending.uses.end(), [&](const policy::BudgetUse& use) {
+    return specs[use.budget].mode != model::Mode::kObserve && specs[use.budget].cut_streams;
+  });
+  pending.exchange->verdict = verdict;
+  pending.exchange->verdict.gate_ns = gate_ns;
+  if (!was_held) report(*pending.exchange, pending.exchange->verdict, false, {});
+}
+
+// ---- the end -------------------------------------------------------------------------------------------------------
+
+void Pipeline::settle(Pending& pending) {
+  model::Exchange& exchange = *pending.exchange;
+  const bool left = pending.stage == Stage::kAdmitted || pending.cut;
+  if (!left) {
+    // Never sent: it cost nothing, and nothing is known of an answer.
+    if (pending.reserved) parts_.ledger.cancel(exchange.id, ledger_now());
+    pending.reserved = false;
+    return;
+  }
+  const ledger::Settlement settlement = parts_.estimator.settlement(exchange);
+  const bool exact = settlement.status == ledger::SettleStatus::kExact && !settlement.upper;
+  const bool stands = settlement.upper || (pending.cut && !exact);
+  ledger::Amounts charged = settlement.amounts;
+  if (stands) {
+    // Some providers bill the whole answer of a cut call: the reservation, or what was seen where that is more.
+    const ledger::Amounts so_far = parts_.estimator.progress_amounts(exchange);
+    charged.tokens = std::max(pending.upper.tokens, so_far.tokens);
+    charged.cost = pending.upper.cost;
+    if (so_far.cost && (!charged.cost || *so_far.cost > *charged.cost)) charged.cost = so_far.cost;
+  }
+  if (pending.reserved) {
+    const ledger::Outcome outcome =
+        stands ? parts_.ledger.settle_estimated(exchange.id, ledger_now())
+               : parts_.ledger.settle(exchange.id, settlement.amounts, settlement.status, ledger_now());
+    note_crossings(outcome);
+    pending.reserved = false;
+  }
+  complete_usage(pending, settlement, charged, stands);
+  if (exact && !pending.cut) parts_.estimator.learn(exchange);
+}
+
+void Pipeline::complete_usage(Pending& pending, const ledger::Settlement& settlement, const ledger::Amounts& charged,
+                              bool stands) {
+  model::Exchange& exchange = *pending.exchange;
+  const bool reported = exchange.usage.input_tokens.has_value() || exchange.usage.output_tokens.has_value();
+  if (pending.cut && exchange.usage_status != model::UsageStatus::kExact) {
+    exchange.usage_status = model::UsageStatus::kIncomplete;
+  }
+  if (stands) {
+    exchange.cost = charged.cost;
+    exchange.price_status = charged.cost ? model::PriceStatus::kEstimated : model::PriceStatus::kUnpriced;
+    if (!reported) fill_estimate(exchange, charged.tokens);
+    return;
+  }
+  if (reported) {
+    const ledger::Cost cost = parts_.prices.cost(exchange);
+    exchange.cost = cost.amount;
+    exchange.price_status = cost.status;
+    return;
+  }
+  if (settlement.status == ledger::SettleStatus::kExact) {
+    // An error answer without usage: the provider charges nothing for it, and there are no tokens to tell.
+    exchange.cost = charged.cost;
+    if (charged.cost) exchange.price_status = model::PriceStatus::kExact;
+    return;
+  }
+  fill_estimate(exchange, charged.tokens);
+  exchange.cost = charged.cost;
+  exchange.price_status = charged.cost ? model::PriceStatus::kEstimated : model::PriceStatus::kUnpriced;
+}
+
+// The provider reported nothing: say what was computed, and that it was.
+void Pipeline::fill_estimate(model::Exchange& exchange, std::uint64_t tokens) {
+  if (exchange.kind != model::Kind::kLlm || tokens == 0) return;
+  const std::uint64_t input = std::min(parts_.estimator.tokens(exchange, false).input_tokens, tokens);
+  exchange.usage.input_tokens = input;
+  exchange.usage.output_tokens = tokens - input;
+  if (exchange.usage_status != model::UsageStatus::kIncomplete) exchange.usage_status = model::UsageStatus::kEstimated;
+}
+
+// ---- what is not a request -----------------------------------------------------------------------------------------
+
+void Pipeline::learn_endpoint(const Connection& connection) {
+  const gate::SocketRef& socket = connection.info().socket;
+  if (socket.family == 0) return;
+  std::vector<std::uint8_t> key = endpoint_key(socket);
+  if (ai_endpoints_.contains(key)) return;
+  if (ai_endpoints_.size() >= PN_MAX_ENDPOINTS) {
+    ++stats_.endpoints_refused;
+    return;
+  }
+  plain_endpoints_.erase(key);
+  pn_endpoint_key wire{};
+  std::memcpy(wire.addr, socket.remote_addr.data(), sizeof wire.addr);
+  wire.port = socket.remote_port;
+  wire.family = socket.family;
+  if (!parts_.gate.add_endpoint(wire)) {
+    ++stats_.gate_errors;
+    return;
+  }
+  ai_endpoints_.insert(std::move(key));
+  ++stats_.endpoints_learnt;
+}
+
+void Pipeline::pass_not_http(Connection& connection) { judge_opaque(connection, true); }
+
+void Pipeline::judge_opaque(Connection& connection, bool plaintext_seen) {
+  model::Exchange unseen;
+  unseen.connection = connection.info().socket.cookie;
+  unseen.port = connection.info().socket.remote_port;
+  unseen.subject = parts_.subjects.subject(connection.info().socket.tgid);
+  unseen.timing.start_real_ns = parts_.clock.real_ns();
+  policy::Context context;
+  context.kills = parts_.kills.active();
+  context.opaque = true;
+  const std::shared_ptr<const policy::Effective> effective = effective_for(unseen.subject);
+  const policy::Decision decision = policy::decide(unseen, *effective, {}, context);
+  const model::Action action = decision.verdict.action;
+  // Where only plain requests were ever seen, there is no AI endpoint; anywhere else a strict scope fails closed.
+  const bool plain_endpoint = plain_endpoints_.contains(endpoint_key(connection.info().socket));
+  const bool killed = action == model::Action::kKill;
+  const bool refused =
+      killed ? connection.ai() || effective->deny_opaque : action != model::Action::kAllow && !plain_endpoint;
+  if (!refused) {
+    ++(plaintext_seen ? stats_.passed_not_http : stats_.passed_opaque);
+    connection.pass_for_good();
+    return;
+  }
+  ++stats_.refused_opaque;
+  unseen.id = next_exchange_id();
+  unseen.verdict = decision.verdict;
+  unseen.verdict.gate_ns = connection.gate_ns(now_ns());
+  report(unseen, unseen.verdict, false, text_of(decision));
+  ++stats_.exchanges;
+  for (Observer* observer : parts_.observers) observer->on_exchange(unseen);
+  connection.destroy(unseen.verdict, text_of(decision));
+}
+
+}  // namespace penstock::pipeline
