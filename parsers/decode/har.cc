@@ -1,0 +1,199 @@
+#include "parsers/decode/har.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+#include <vector>
+
+#include "parsers/dialects/base64.h"
+#include "parsers/wire/http/message.h"
+#include "parsers/wire/json/digest.h"
+
+namespace penstock::parsers::decode {
+namespace {
+
+namespace json = wire::json;
+
+bool token(std::string_view name) {
+  return !name.empty() && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+  });
+}
+
+std::string on_one_line(std::string_view value) {
+  std::string out(value);
+  std::replace_if(out.begin(), out.end(), [](char c) { return c == '\r' || c == '\n' || c == '\0'; }, ' ');
+  return out;
+}
+
+struct Url {
+  std::string authority;
+  std::string host;
+  std::uint16_t port = 0;
+  std::string target;
+};
+
+Url split_url(std::string_view url) {
+  Url out;
+  const std::size_t scheme_end = url.find("://");
+  const std::string_view scheme = scheme_end == std::string_view::npos ? std::string_view{} : url.substr(0, scheme_end);
+  if (scheme_end != std::string_view::npos) url.remove_prefix(scheme_end + 3);
+  const std::size_t path = std::min(url.find_first_of("/?#"), url.size());
+  out.authority = std::string(url.substr(0, path));
+  if (const std::size_t at = out.authority.rfind('@'); at != std::string::npos) out.authority.erase(0, at + 1);
+  std::string_view target = url.substr(path);
+  target = target.substr(0, target.find('#'));
+  if (target.empty() || target.front() != '/') out.target.push_back('/');
+  // Recorders put placeholders with spaces and controls into URLs: they would end the request line.
+  for (const char c : target) {
+    if (static_cast<unsigned char>(c) <= ' ' || c == 0x7f) {
+      out.target += fmt::format("%{:02X}", static_cast<unsigned char>(c));
+    } else {
+      out.target += c;
+    }
+  }
+  out.host = out.authority;
+  out.port = scheme == "http" || scheme == "ws" ? 80 : 443;
+  if (const std::size_t colon = out.host.rfind(':'); colon != std::string::npos && out.host.find(']', colon) == std::string::npos) {
+    const std::string digits = out.host.substr(colon + 1);
+    std::from_chars(digits.data(), digits.data() + digits.size(), out.port);
+    out.host.erase(colon);
+  }
+  for (char& c : out.host)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return out;
+}
+
+// The header fields, without those that describe a framing that is not there any more.
+std::string fields_of(json::Value headers, bool request) {
+  std::string out;
+  for (json::Value header : headers.items()) {
+    const std::string_view name = header["name"].string_or("");
+    if (!token(name)) continue;  // HTTP/2 pseudo fields, and nonsense
+    bool drop = false;
+    for (std::string_view framing : {"content-length", "transfer-encoding", "connection", "expect"})
+      drop = drop || wire::http::equals_ignoring_case(name, framing);
+    if (request && wire::http::equals_ignoring_case(name, "host")) drop = true;
+    if (!drop) out += fmt::format("{}: {}\r\n", name, on_one_line(header["value"].string_or("")));
+  }
+  return out;
+}
+
+std::string text_of(json::Value text, json::Value encoding) {
+  const std::string_view raw = text.string_or("");
+  return encoding.string_or("") == "base64" ? dialects::base64_decode(raw) : std::string(raw);
+}
+
+// One unfragmented frame (RFC 6455 §5.2); the client's is masked, with a key of zeros.
+std::string frame(bool client, std::uint8_t opcode, std::string_view payload) {
+  std::string out;
+  const auto byte = [&out](std::uint64_t value) { out.push_back(static_cast<char>(value & 0xff)); };
+  byte(0x80u | opcode);
+  const std::uint8_t mask = client ? 0x80 : 0;
+  if (payload.size() < 126) {
+    byte(mask | payload.size());
+  } else if (payload.size() <= 0xffff) {
+    byte(mask | 126u);
+    byte(payload.size() >> 8);
+    byte(payload.size());
+  } else {
+    byte(mask | 127u);
+    for (int shift = 56; shift >= 0; shift -= 8) byte(static_cast<std::uint64_t>(payload.size()) >> shift);
+  }
+  if (client) out.append(4, '\0');
+  out.append(payload);
+  return out;
+}
+
+void append_message(HarConversation& into, Direction direction, std::string_view bytes) {
+  std::string& stream = direction == Direction::kToServer ? into.to_server : into.to_client;
+  stream.append(bytes);
+  into.steps.push_back({direction, stream.size()});
+}
+
+void read_web_socket(json::Value messages, HarConversation& into) {
+  for (json::Value message : messages.items()) {
+    const bool client = message["type"].string_or("") == "send";
+    const auto opcode = static_cast<std::uint8_t>(message["opcode"].as_uint().value_or(1) & 0xf);
+    const std::string_view data = message["data"].string_or("");
+    // As Chrome writes it: binary payloads are base64.
+    const std::string payload = opcode == 2 ? dialects::base64_decode(data) : std::string(data);
+    append_message(into, client ? Direction::kToServer : Direction::kToClient, frame(client, opcode, payload));
+  }
+}
+
+HarConversation read_entry(json::Value entry, std::size_t position) {
+  HarConversation out;
+  out.id = std::string(entry["_id"].string_or(""));
+  if (out.id.empty()) out.id = std::to_string(position);
+  const json::Value request = entry["request"];
+  const json::Value response = entry["response"];
+  const Url url = split_url(request["url"].string_or(""));
+  out.endpoint.host = url.host;
+  out.endpoint.port = url.port;
+  const bool web_socket = entry["_webSocketMessages"].is_array();
+
+  std::string head = fmt::format("{} {} HTTP/1.1\r\nhost: {}\r\n{}", request["method"].string_or("GET"), url.target, url.authority,
+                                 fields_of(request["headers"], true));
+  const std::string body = text_of(request["postData"]["text"], request["postData"]["_encoding"]);
+  if (web_socket) {
+    if (head.find("pgrade: websocket") == std::string::npos) head += "upgrade: websocket\r\n";
+    head += "connection: upgrade\r\n";
+  } else if (!body.empty()) {
+    head += fmt::format("content-length: {}\r\n", body.size());
+  }
+  append_message(out, Direction::kToServer, head + "\r\n" + body);
+
+  const std::uint64_t status = web_socket ? 101 : response["status"].as_uint().value_or(0);
+  if (status < 100 || status > 999) return out;  // never answered
+  const bool bodiless = status < 200 || status == 204 || status == 304 || request["method"].string_or("") == "HEAD";
+  const std::string content = bodiless ? std::string() : text_of(response["content"]["text"], response["content"]["encoding"]);
+  std::string answer = fmt::format("HTTP/1.1 {} {}\r\n{}", status, on_one_line(response["statusText"].string_or("")),
+                                   fields_of(response["headers"], false));
+  if (web_socket) {
+    if (answer.find("pgrade: websocket") == std::string::npos) answer += "upgrade: websocket\r\n";
+    answer += "connection: upgrade\r\n";
+  } else if (!bodiless) {
+    answer += fmt::format("content-length: {}\r\n", content.size());
+  }
+  append_message(out, Direction::kToClient, answer + "\r\n" + content);
+  if (web_socket) read_web_socket(entry["_webSocketMessages"], out);
+  return out;
+}
+
+}  // namespace
+
+base::Result<> read_har(std::string_view text, const std::function<void(const HarConversation&)>& visit) {
+  if (text.size() > std::numeric_limits<std::uint32_t>::max())
+    return base::Error{base::ErrorCode::kFailure, 0, "the file is larger than 4 GiB", "split it by entries"};
+  json::Digest document({.string_bytes = std::numeric_limits<std::size_t>::max(),
+                         .nodes = std::numeric_limits<std::uint32_t>::max() - 1,
+                         .text_bytes = std::numeric_limits<std::uint32_t>::max()});
+  document.feed(text);
+  if (document.finish() != ParseState::kDone || !document["log"]["entries"].is_array())
+    return base::Error{base::ErrorCode::kUsage, 0, "not a HAR document", "expected a JSON object with log.entries"};
+  std::size_t position = 0;
+  for (json::Value entry : document["log"]["entries"].items()) visit(read_entry(entry, position++));
+  return {};
+}
+
+void replay(const HarConversation& conversation, ConnectionParser& parser, std::size_t piece) {
+  std::size_t done[2] = {0, 0};
+  std::uint64_t now_ns = 1;
+  for (const HarConversation::Step& step : conversation.steps) {
+    const bool client = step.direction == Direction::kToServer;
+    const std::string& stream = client ? conversation.to_server : conversation.to_client;
+    std::size_t& at = done[client ? 0 : 1];
+    while (at < step.end) {
+      const std::size_t size = std::min(step.end - at, piece == 0 ? step.end : piece);
+      parser.feed(step.direction, at, {reinterpret_cast<const std::uint8_t*>(stream.data()) + at, size}, now_ns++);
+      at += size;
+    }
+  }
+  parser.close(now_ns);
+}
+
+}  // namespace penstock::parsers::decode

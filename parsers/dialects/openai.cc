@@ -1,0 +1,57 @@
+#include "parsers/dialects/openai.h"
+
+#include "parsers/dialects/openai_internal.h"
+#include "parsers/dialects/paths.h"
+#include "parsers/dialects/rerank.h"
+
+namespace penstock::parsers::dialects {
+namespace {
+
+// The inference APIs, whoever serves them.
+std::unique_ptr<Decoder> open_inference(const RequestHead& head, bool strict) {
+  const Segments path(head.path);
+  if (head.method != "POST") return nullptr;
+  if (path.ends_with({"chat", "completions"})) return make_chat("chat", strict);
+  if (path.ends_with({"completions"})) return make_chat("text_completion", strict);
+  if (path.ends_with({"responses"})) return make_responses("chat", strict);
+  if (path.ends_with({"embeddings"})) return make_input("embeddings", strict);
+  if (path.ends_with({"responses", "compact"})) return make_responses("chat", strict);
+  if (path.ends_with({"responses", "input_tokens"})) return make_responses("count_tokens", strict);
+  return nullptr;
+}
+
+}  // namespace
+
+void start_openai(const RequestHead& head, std::string_view operation, model::Exchange& exchange) {
+  exchange.kind = model::Kind::kLlm;
+  exchange.operation = std::string(operation);
+  exchange.request_model = percent_decode(Segments(head.path).after("deployments"));
+}
+
+std::unique_ptr<Decoder> open_openai_shaped(const RequestHead& head) { return open_inference(head, true); }
+
+std::unique_ptr<Decoder> open_openai(const RequestHead& head) {
+  if (auto decoder = open_inference(head, false)) return decoder;
+  const Segments path(head.path);
+  const bool post = head.method == "POST";
+  if (post && (path.ends_with({"images", "generations"}) || path.ends_with({"images", "edits"}) || path.ends_with({"images", "variations"})))
+    return make_input("image_generation", false);
+  if (post && (path.ends_with({"audio", "transcriptions"}) || path.ends_with({"audio", "translations"})))
+    return make_input("transcription", false);
+  if (post && path.ends_with({"audio", "speech"})) return make_input("speech", false);
+  if (post && path.ends_with({"moderations"})) return make_input("moderation", false);
+  if (post && path.ends_with({"rerank"})) return make_rerank();
+  // threads/{t}/runs, threads/runs, threads/{t}/runs/{r}, …/submit_tool_outputs, …/cancel; not …/steps, nor a list of runs.
+  if (path.contains("threads")) {
+    if (post && path.tail(0) == "runs") return make_runs();
+    if (path.tail(1) == "runs") return make_runs();
+    if (post && path.tail(2) == "runs" && (path.tail(0) == "submit_tool_outputs" || path.tail(0) == "cancel")) return make_runs();
+    return nullptr;
+  }
+  // Polling a stored or background response repeats its usage; the response id tells that it is the same one.
+  if (path.tail(1) == "responses" && (head.method == "GET" || path.tail(0) == "cancel")) return make_responses("chat", false);
+  if (post && path.tail(2) == "responses" && path.tail(0) == "cancel") return make_responses("chat", false);
+  return nullptr;
+}
+
+}  // namespace penstock::parsers::dialects

@@ -1,0 +1,38 @@
+#include "parsers/protocols/mcp/methods.h"
+
+#include <algorithm>
+
+#include "parsers/dialects/facts.h"
+#include "parsers/dialects/json_rpc.h"
+
+namespace penstock::parsers::protocols::mcp {
+namespace {
+
+constexpr std::string_view kPlainMethods[] = {"initialize", "ping"};
+
+// "tools/call", "notifications/tools/list_changed": words joined by slashes. Other users of JSON-RPC over HTTP name their
+// methods with underscores or dots.
+bool slashed(std::string_view method) {
+  return method.find('/') != std::string_view::npos && std::all_of(method.begin(), method.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '/' || c == '_' || c == '-';
+  });
+}
+
+}  // namespace
+
+bool is_method(std::string_view method) {
+  return slashed(method) || std::find(std::begin(kPlainMethods), std::end(kPlainMethods), method) != std::end(kPlainMethods);
+}
+
+void read_request(Json message, model::Exchange& exchange) {
+  if (message["method"].string_or("") != "tools/call") return;
+  dialects::add_tool_call(exchange, dialects::call_id(message["id"]), dialects::string_of(message["params"]["name"]).value_or(""));
+}
+
+void read_answer(Json message, model::Exchange& exchange) {
+  dialects::note_rpc_error(message, exchange.stream, exchange);
+  if (message["result"]["isError"].as_bool() == true && !exchange.error)
+    exchange.error = model::ExchangeError{exchange.status, exchange.stream, "tool_error"};
+}
+
+}  // namespace penstock::parsers::protocols::mcp

@@ -1,0 +1,31 @@
+// Whatever answers on this machine or at a bare address: vLLM, SGLang, llama.cpp, LM Studio, LiteLLM and other proxies, and
+// Text Generation Inference by its own paths, wherever it runs.
+#include "parsers/dialects/compatible.h"
+#include "parsers/dialects/hosts.h"
+#include "parsers/dialects/paths.h"
+#include "parsers/dialects/tgi.h"
+
+namespace penstock::parsers::providers {
+namespace {
+
+Claim claim(const RequestHead& head) {
+  if (dialects::is_huggingface(head.host) && dialects::is_tgi(head)) return Claim::kPath;
+  return dialects::is_local(head.host) ? Claim::kLocal : Claim::kNone;
+}
+
+std::unique_ptr<Decoder> open(const RequestHead& head) {
+  if (dialects::is_tgi(head)) return dialects::make_tgi(head);
+  return dialects::open_shaped(head);
+}
+
+}  // namespace
+
+extern const Provider k_self_hosted;
+const Provider k_self_hosted{
+    .name = "self_hosted",
+    .open = open,
+    .claim = claim,
+    .converse = dialects::converse_compatible,
+};
+
+}  // namespace penstock::parsers::providers

@@ -1,0 +1,86 @@
+#include "parsers/session/response_body.h"
+
+#include <algorithm>
+
+#include "parsers/session/readers.h"
+
+namespace penstock::parsers::session {
+namespace {
+
+// The first bytes that are not white space or a byte order mark.
+std::string_view skip_blank(std::string_view text) {
+  if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
+  const std::size_t at = text.find_first_not_of(" \t\r\n");
+  return at == std::string_view::npos ? std::string_view{} : text.substr(at);
+}
+
+constexpr std::string_view kSseFields[] = {"data:", "event:", "id:", "retry:", "error:", ":"};
+
+bool sse_start(std::string_view text) {
+  return std::any_of(std::begin(kSseFields), std::end(kSseFields), [text](std::string_view field) { return text.starts_with(field); });
+}
+
+bool sse_maybe(std::string_view text) {
+  return std::any_of(std::begin(kSseFields), std::end(kSseFields), [text](std::string_view field) { return field.starts_with(text); });
+}
+
+}  // namespace
+
+ResponseBody::ResponseBody(const wire::http::Fields& fields, wire::json::DigestOptions options, Sink& sink)
+    : sink_(sink),
+      options_(options),
+      media_type_(wire::http::media_type(fields.get("content-type"))),
+      decoder_(fields.get("content-encoding"), *this) {}
+
+void ResponseBody::feed(std::string_view bytes) { decoder_.feed(bytes); }
+
+void ResponseBody::on_content(std::string_view bytes) {
+  if (!reader_) {
+    if (start_.empty()) {
+      reader_ = choose(bytes, false);
+      if (!reader_) start_.assign(skip_blank(bytes).empty() ? std::string_view{} : bytes);
+    } else {
+      start_.append(bytes);
+      reader_ = choose(start_, false);
+      if (reader_) {
+        const std::string start = std::move(start_);
+        reader_->feed(start);
+      }
+      return;
+    }
+    if (!reader_) return;
+  }
+  reader_->feed(bytes);
+}
+
+std::unique_ptr<ResponseBody::Reader> ResponseBody::choose(std::string_view start, bool last) const {
+  if (media_type_.starts_with("application/vnd.amazon.eventstream")) return make_opaque_reader();
+  if (media_type_.starts_with("application/grpc")) return make_opaque_reader();
+  const std::string_view text = skip_blank(start);
+  if (text.empty()) return nullptr;
+  if (text.front() == '{' || text.front() == '[') return make_json_reader(options_, sink_);
+  if (sse_start(text)) return make_sse_reader(options_, sink_);
+  if (!last && sse_maybe(text)) return nullptr;
+  if (media_type_ == "text/event-stream") return make_sse_reader(options_, sink_);
+  return make_opaque_reader();
+}
+
+void ResponseBody::lost() {
+  if (decoder_.coded() || !reader_) {
+    reader_ = make_opaque_reader();  // nothing behind the hole can be read
+    start_.clear();
+  } else {
+    reader_->lost();
+  }
+}
+
+void ResponseBody::finish(bool whole) {
+  decoder_.finish();
+  if (!reader_ && !start_.empty()) {
+    reader_ = choose(start_, true);
+    if (reader_) reader_->feed(start_);
+  }
+  if (reader_) reader_->finish(whole);
+}
+
+}  // namespace penstock::parsers::session

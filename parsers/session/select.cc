@@ -1,0 +1,60 @@
+#include "parsers/session/select.h"
+
+#include "parsers/protocols/registry.h"
+#include "parsers/providers/registry.h"
+
+namespace penstock::parsers::session {
+namespace {
+
+struct Claimed {
+  const Provider* provider = nullptr;
+  Claim claim = Claim::kNone;
+};
+
+Claimed strongest(std::string_view configured, const RequestHead& head) {
+  Claimed best;
+  for (const Provider* provider : providers::registry()) {
+    if (!configured.empty() && provider->name == configured) return {provider, Claim::kPath};
+    const Claim claim = claim_of(*provider, head);
+    if (claim > best.claim) best = {provider, claim};
+  }
+  return best;
+}
+
+}  // namespace
+
+Selection select(std::string_view configured, const RequestHead& head) {
+  const Claimed claimed = strongest(configured, head);
+  const bool known_host = claimed.claim >= Claim::kPort;
+  Selection selection;
+  if (known_host) {
+    selection.provider = claimed.provider;
+    selection.decoder = claimed.provider->open(head);
+    if (selection.decoder) return selection;
+  }
+  for (const AgentProtocol* protocol : protocols::registry()) {
+    if (protocol->open == nullptr) continue;
+    if (auto decoder = protocol->open(head)) return {nullptr, protocol, std::move(decoder), false};
+  }
+  if (!known_host && claimed.provider != nullptr) {
+    if (auto decoder = claimed.provider->open(head)) return {claimed.provider, nullptr, std::move(decoder), true};
+  }
+  return selection;
+}
+
+Selection select_by_body(const RequestHead& head, Json body) {
+  for (const AgentProtocol* protocol : protocols::registry()) {
+    if (protocol->open_body == nullptr) continue;
+    if (auto decoder = protocol->open_body(head, body)) return {nullptr, protocol, std::move(decoder), false};
+  }
+  return {};
+}
+
+std::unique_ptr<Conversation> select_conversation(std::string_view configured, const RequestHead& head, const Provider** provider) {
+  const Claimed claimed = strongest(configured, head);
+  if (claimed.provider == nullptr || claimed.provider->converse == nullptr) return nullptr;
+  *provider = claimed.provider;
+  return claimed.provider->converse(head);
+}
+
+}  // namespace penstock::parsers::session

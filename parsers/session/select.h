@@ -1,0 +1,24 @@
+// Which provider or protocol a request belongs to, and who reads it.
+#pragma once
+
+#include <memory>
+
+#include "parsers/dialects/provider.h"
+
+namespace penstock::parsers::session {
+
+struct Selection {
+  const Provider* provider = nullptr;        // null: nobody's host, or an agent protocol
+  const AgentProtocol* protocol = nullptr;
+  std::unique_ptr<Decoder> decoder;          // null: no AI exchange as far as the head tells
+  bool provisional = false;                  // the host is nobody's: the request body must confirm
+};
+
+// By the configured provider name (may be empty), the host, the path and the header fields.
+Selection select(std::string_view configured, const RequestHead& head);
+// A second look for requests that the head did not settle: does the body show an agent protocol?
+Selection select_by_body(const RequestHead& head, Json body);
+// The WebSocket that this request opens; null: none of ours.
+std::unique_ptr<Conversation> select_conversation(std::string_view configured, const RequestHead& head, const Provider** provider);
+
+}  // namespace penstock::parsers::session
