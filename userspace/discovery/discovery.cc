@@ -11,6 +11,7 @@
 #include <charconv>
 #include <optional>
 
+#include "userspace/base/atomic_file.h"
 #include "userspace/discovery/proc_maps.h"
 #include "userspace/discovery/well_known.h"
 #include "userspace/locators/core/mapped_file.h"
@@ -18,7 +19,7 @@
 namespace penstock::discovery {
 namespace {
 
-constexpr std::size_t kMaxMapsBytes = 4 << 20;
+constexpr std::size_t kMaxMapsBytes = 16 << 20;
 
 std::vector<Pid> all_pids() {
   std::vector<Pid> out;
@@ -110,7 +111,12 @@ std::vector<ImageFound> Discovery::preattach() {
 std::vector<ImageFound> Discovery::on_process(Pid pid) {
   std::vector<ImageFound> found;
   bool truncated = false;
-  const auto mappings = parse_maps(read_proc(fmt::format("/proc/{}/maps", pid), kMaxMapsBytes), truncated);
+  const auto maps = base::read_small_file(fmt::format("/proc/{}/maps", pid), kMaxMapsBytes);
+  if (!maps) {
+    counters_.truncated_maps += maps.error().errno_ == EFBIG ? 1 : 0;  // the others have ended
+    return found;
+  }
+  const auto mappings = parse_maps(*maps, truncated);
   counters_.truncated_maps += truncated ? 1 : 0;
   for (const CodeMapping& m : mappings) look_at(pid, m.begin, m.end, m.inode, m.path, m.deleted, found);
   return found;

@@ -1,18 +1,17 @@
 #include "userspace/discovery/plan_cache.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
 
-#include <cerrno>
 #include <cstring>
 #include <memory>
 #include <vector>
 
+#include "userspace/base/atomic_file.h"
 #include "userspace/base/fd.h"
 
 namespace penstock::discovery {
@@ -147,16 +146,6 @@ locators::Analysis read_analysis(Reader& r) {
 
 std::int64_t nanoseconds(const timespec& t) { return static_cast<std::int64_t>(t.tv_sec) * 1'000'000'000 + t.tv_nsec; }
 
-bool write_all(int fd, std::span<const std::uint8_t> bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
-  }
-  return true;
-}
-
 std::uint32_t crc(std::span<const std::uint8_t> b) {
   return static_cast<std::uint32_t>(crc32(0, b.data(), static_cast<uInt>(b.size())));
 }
@@ -236,13 +225,7 @@ base::Result<> PlanCache::save() {
       w.bytes(record.data());
     }
   }
-  const std::string temporary = path_ + ".new";
-  unlink(temporary.c_str());
-  const base::Fd fd(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd) return base::errno_error(errno, fmt::format("create {}", temporary));
-  if (!write_all(fd.get(), w.data()) || fsync(fd.get()) != 0) return base::errno_error(errno, fmt::format("write {}", temporary));
-  if (rename(temporary.c_str(), path_.c_str()) != 0) return base::errno_error(errno, fmt::format("rename {}", temporary));
-  return {};
+  return base::write_file_atomically(path_, {reinterpret_cast<const char*>(w.data().data()), w.data().size()});
 }
 
 ContentKey PlanCache::content_key(std::span<const std::uint8_t> bytes) const {

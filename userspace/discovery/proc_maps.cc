@@ -1,12 +1,8 @@
 #include "userspace/discovery/proc_maps.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
+#include <algorithm>
 #include <charconv>
 #include <optional>
-
-#include "userspace/base/fd.h"
 
 namespace penstock::discovery {
 namespace {
@@ -81,19 +77,6 @@ std::vector<CodeMapping> parse_maps(std::string_view text, bool& truncated) {
       out.push_back(std::move(*mapping));
     }
     text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return out;
-}
-
-std::string read_proc(const std::string& path, std::size_t max) {
-  const base::Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  std::string out;
-  if (!fd) return out;
-  char buffer[16384];
-  while (out.size() < max) {
-    const ssize_t n = read(fd.get(), buffer, std::min(sizeof(buffer), max - out.size()));
-    if (n <= 0) break;
-    out.append(buffer, static_cast<std::size_t>(n));
   }
   return out;
 }

@@ -22,7 +22,4 @@ inline constexpr std::size_t kMaxCodeMappings = 4096;  // per process; more are 
 // Parses the text of a maps file. `truncated` is set when the limit was reached.
 std::vector<CodeMapping> parse_maps(std::string_view text, bool& truncated);
 
-// Reads a small file of /proc; empty when it is gone. At most `max` bytes.
-std::string read_proc(const std::string& path, std::size_t max);
-
 }  // namespace penstock::discovery
