@@ -74,7 +74,7 @@ TEST(Config, AMissingFileIsOneLine) {
   const auto config = load_config("/nonexistent.yaml");
   ASSERT_FALSE(config);
   EXPECT_EQ(config.error().code, base::ErrorCode::kUsage);
-  EXPECT_EQ(config.error().message(), "/nonexistent.yaml: cannot be opened (No such file or directory)");
+  EXPECT_EQ(config.error().message(), "/nonexistent.yaml: cannot be read (No such file or directory)");
 }
 
 // docs/configuration.md says what the code does.

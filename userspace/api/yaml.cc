@@ -1,10 +1,7 @@
 #include "userspace/api/yaml.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <google/protobuf/descriptor.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <limits>
@@ -15,7 +12,8 @@
 #include "userspace/api/schema_keys.h"
 #include "userspace/api/spelling.h"
 #include "userspace/api/yaml_tree.h"
-#include "userspace/base/fd.h"
+#include "userspace/base/atomic_file.h"
+#include "userspace/base/utf8.h"
 #include "userspace/model/money.h"
 
 namespace penstock::api {
@@ -107,11 +105,8 @@ std::string_view kind_name(Kind kind) {
 
 // What was written, for messages: bounded, since it comes from the file.
 std::string shown(const std::string& scalar) {
-  constexpr std::size_t kMaxShown = 40;
-  if (scalar.size() <= kMaxShown) return "`" + scalar + "`";
-  std::size_t cut = kMaxShown;
-  while (cut > 0 && (static_cast<unsigned char>(scalar[cut]) & 0xC0) == 0x80) --cut;
-  return "`" + scalar.substr(0, cut) + "…`";
+  const std::string_view start = base::utf8_prefix(scalar, 40);
+  return fmt::format("`{}{}`", base::printable_utf8(start), start.size() < scalar.size() ? "…" : "");
 }
 
 std::optional<std::uint64_t> whole_number(std::string_view text) {
@@ -362,25 +357,11 @@ YamlFile read_yaml(std::string_view text, const std::string& file, const pb::Mes
 }
 
 base::Result<std::string> read_text_file(const std::string& path, std::size_t max_bytes) {
-  const auto fail = [&](int err, std::string_view what, std::string_view hint) {
-    return base::Error{base::ErrorCode::kUsage, err, fmt::format("{}: {}", path, what), std::string(hint)};
-  };
-  // O_NONBLOCK: opening a FIFO must not wait for its writer.
-  base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) return fail(errno, "cannot be opened", errno == ENOENT ? "check the path" : "");
-  struct stat st{};
-  if (::fstat(fd.get(), &st) != 0) return fail(errno, "cannot be read", "");
-  if (!S_ISREG(st.st_mode)) return fail(0, "is not a regular file", "");
-  std::string text;
-  char buffer[16384];
-  while (true) {
-    const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail(errno, "cannot be read", "");
-    if (n == 0) return text;
-    text.append(buffer, static_cast<std::size_t>(n));
-    if (text.size() > max_bytes) return fail(0, fmt::format("is larger than {} bytes", max_bytes), "");
-  }
+  auto text = base::read_small_file(path, max_bytes);
+  if (text) return text;
+  const int err = text.error().errno_;
+  if (err == EFBIG) return base::Error{base::ErrorCode::kUsage, 0, fmt::format("{}: larger than {} bytes", path, max_bytes), "split it into several files"};
+  return base::Error{base::ErrorCode::kUsage, err, path + ": cannot be read", err == ENOENT ? "check the path" : ""};
 }
 
 }  // namespace penstock::api

@@ -48,7 +48,7 @@ struct YamlFile {
 YamlFile read_yaml(std::string_view text, const std::string& file, const google::protobuf::Message& prototype,
                    const YamlOptions& options = {});
 
-// The whole file, or an Error (kUsage) when it cannot be read, is no regular file or is larger than `max_bytes`.
+// The whole file, or an Error (kUsage) when it cannot be read or is larger than `max_bytes`.
 base::Result<std::string> read_text_file(const std::string& path, std::size_t max_bytes = YamlOptions{}.max_bytes);
 
 // The message as one YAML document that read_yaml turns into an equal message; keys without a value are left out.

@@ -8,6 +8,8 @@
 #include <optional>
 #include <sstream>
 
+#include "userspace/base/utf8.h"
+
 namespace penstock::api {
 namespace {
 
@@ -110,26 +112,12 @@ class TreeBuilder final : public YAML::EventHandler {
 // yaml-cpp guesses at UTF-16 and UTF-32 and lets control characters through: only plain UTF-8 text gets that far.
 std::optional<Position> first_bad_byte(std::string_view text) {
   Position at{1, 1};
-  std::size_t i = 0;
-  const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[k]); };
-  while (i < text.size()) {
-    const unsigned char c = byte(i);
-    std::size_t length = c < 0x80 ? 1 : c >= 0xC2 && c < 0xE0 ? 2 : c >= 0xE0 && c < 0xF0 ? 3 : c >= 0xF0 && c < 0xF5 ? 4 : 0;
-    if (length == 0 || i + length > text.size()) return at;
-    if (length == 1 && ((c < 0x20 && c != '\n' && c != '\r' && c != '\t') || c == 0x7F)) return at;
-    for (std::size_t k = 1; k < length; ++k)
-      if ((byte(i + k) & 0xC0) != 0x80) return at;
-    // Overlong forms and surrogates.
-    if ((c == 0xE0 && byte(i + 1) < 0xA0) || (c == 0xED && byte(i + 1) >= 0xA0) || (c == 0xF0 && byte(i + 1) < 0x90) ||
-        (c == 0xF4 && byte(i + 1) >= 0x90))
-      return at;
-    i += length;
-    if (c == '\n') {
-      ++at.line;
-      at.column = 1;
-    } else {
-      at.column += static_cast<int>(length);  // bytes, as yaml-cpp counts
-    }
+  while (!text.empty()) {
+    const auto c = static_cast<unsigned char>(text.front());
+    const std::size_t length = base::utf8_sequence(text);
+    if (length == 0 || (c < 0x20 && c != '\n' && c != '\r' && c != '\t') || c == 0x7F) return at;
+    text.remove_prefix(length);
+    at = c == '\n' ? Position{at.line + 1, 1} : Position{at.line, at.column + static_cast<int>(length)};  // bytes, as yaml-cpp counts
   }
   return std::nullopt;
 }

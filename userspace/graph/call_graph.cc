@@ -1,6 +1,9 @@
 #include "userspace/graph/call_graph.h"
 
+#include <algorithm>
+
 #include "userspace/base/result.h"
+#include "userspace/base/utf8.h"
 
 namespace penstock::graph {
 namespace {
@@ -73,11 +76,7 @@ std::string_view name(EdgeKind kind) {
 CallGraph::CallGraph(const Options& options) : options_(options), runs_(options.max_runs) {}
 
 Node CallGraph::node(Run& run, NodeKind kind, std::string_view name) const {
-  if (name.size() > options_.max_name_bytes) {
-    std::size_t cut = options_.max_name_bytes;
-    while (cut > 0 && (static_cast<unsigned char>(name[cut]) & 0xC0) == 0x80) --cut;  // between characters
-    name = name.substr(0, cut);
-  }
+  name = base::utf8_prefix(name, options_.max_name_length);
   Node wanted{kind, std::string(name.empty() ? kUnknown : name)};
   if (run.nodes.contains(wanted)) return wanted;
   std::size_t& count = run.count[kind];

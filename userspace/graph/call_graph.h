@@ -64,7 +64,7 @@ class CallGraph {
   struct Options {
     std::size_t max_runs = 1024;
     std::size_t max_nodes_per_run = 256;   // of each kind, "(other)" not counted
-    std::size_t max_name_bytes = 128;
+    std::size_t max_name_length = 128;     // code points
   };
   explicit CallGraph(const Options& options);
 

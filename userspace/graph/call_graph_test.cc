@@ -110,7 +110,7 @@ TEST(CallGraph, MemoryIsBounded) {
   CallGraph::Options options;
   options.max_runs = 3;
   options.max_nodes_per_run = 2;
-  options.max_name_bytes = 8;
+  options.max_name_length = 8;
   CallGraph calls(options);
   for (int i = 0; i < 10; ++i) {
     model::Exchange e = tool_call("tool" + std::to_string(i));
@@ -127,23 +127,22 @@ TEST(CallGraph, MemoryIsBounded) {
   for (const Edge& e : graph.edges) count += e.totals.count;
   EXPECT_EQ(count, 100u);
 
-  calls.record(tool_call("1234567é"));  // cut between characters
-  model::Exchange named = tool_call("1234567é");
+  model::Exchange named = tool_call("1234567éxyz");
   named.subject.run = "fresh";
   calls.record(named);
-  EXPECT_THAT(render(calls.of_run("fresh"), Format::kJson), HasSubstr("\"name\":\"1234567\""));
+  EXPECT_THAT(render(calls.of_run("fresh"), Format::kJson), HasSubstr("\"name\":\"1234567é\""));
 }
 
 TEST(Render, NamesCannotAddMarkup) {
   CallGraph calls({});
   calls.record(tool_call("x\"]\n  n9[\"evil\\\x01"));
   const Graph graph = calls.of_run("r1");
-  EXPECT_THAT(render(graph, Format::kMermaid), HasSubstr("[[\"x#34;#93;?  n9#91;#34;evil#92;?\"]]\n"));
-  EXPECT_THAT(render(graph, Format::kDot), HasSubstr("label=\"x\\\"]?  n9[\\\"evil\\\\?\""));
+  EXPECT_THAT(render(graph, Format::kMermaid), HasSubstr("[[\"x#34;#93;   n9#91;#34;evil#92; \"]]\n"));
+  EXPECT_THAT(render(graph, Format::kDot), HasSubstr("label=\"x\\\"]   n9[\\\"evil\\\\ \""));
   EXPECT_THAT(render(graph, Format::kJson), HasSubstr("\"name\":\"x\\\"]\\n  n9[\\\"evil\\\\\\u0001\""));
   CallGraph odd({});
   odd.record(tool_call("caf\xC3\xA9 \xC2\x9B[2J \xFF"));
-  EXPECT_THAT(render(odd.of_run("r1"), Format::kDot), HasSubstr("label=\"caf\xC3\xA9 ??[2J ?\""));
+  EXPECT_THAT(render(odd.of_run("r1"), Format::kDot), HasSubstr("label=\"caf\xC3\xA9  [2J \xEF\xBF\xBD\""));
   EXPECT_EQ(render({}, Format::kJson), "{\"nodes\":[],\"edges\":[]}\n");
   EXPECT_EQ(format_from("dot"), Format::kDot);
   EXPECT_EQ(format_from("svg"), std::nullopt);

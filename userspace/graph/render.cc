@@ -4,36 +4,16 @@
 
 #include "userspace/api/message_json.h"
 #include "userspace/base/result.h"
+#include "userspace/base/utf8.h"
 #include "userspace/model/money.h"
 
 namespace penstock::graph {
 namespace {
 
-// Control characters and what is no UTF-8 become `?`: both formats are looked at in terminals.
-std::string printable(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size();) {
-    const auto byte = [&](std::size_t k) { return k < text.size() ? static_cast<unsigned char>(text[k]) : 0U; };
-    const unsigned c = byte(i);
-    std::size_t length = c >= 0x20 && c < 0x7F ? 1 : c >= 0xC2 && c < 0xE0 ? 2 : c >= 0xE0 && c < 0xF0 ? 3 : c >= 0xF0 && c < 0xF5 ? 4 : 0;
-    for (std::size_t k = 1; k < length; ++k)
-      if ((byte(i + k) & 0xC0) != 0x80) length = 0;
-    if (c == 0xC2 && byte(i + 1) < 0xA0) length = 0;  // U+0080 … U+009F
-    if (length == 0) {
-      out += '?';
-      ++i;
-    } else {
-      out += text.substr(i, length);
-      i += length;
-    }
-  }
-  return out;
-}
-
 // Mermaid reads #NNN; as a character.
 std::string mermaid_text(std::string_view text) {
   std::string out;
-  for (char c : printable(text)) {
+  for (char c : base::printable_utf8(text)) {
     const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || static_cast<unsigned char>(c) >= 0x80 ||
                        std::string_view(" ./_-:$(),*?").find(c) != std::string_view::npos;
     out += plain ? std::string(1, c) : fmt::format("#{};", static_cast<unsigned char>(c));
@@ -43,7 +23,7 @@ std::string mermaid_text(std::string_view text) {
 
 std::string dot_text(std::string_view text) {
   std::string out;
-  for (char c : printable(text)) {
+  for (char c : base::printable_utf8(text)) {
     if (c == '"' || c == '\\') out += '\\';
     out += c;
   }

@@ -151,8 +151,8 @@ TEST_F(Folder, NamesTheFileOfAProblem) {
   write("2.yaml", "kind: Policy\nname: a\nrules: [{ deny: { model: x } }]\n");
   EXPECT_EQ(complaints(load_policies(path_).diagnostics), path_ + "/2.yaml:2:7: two policies are named `a`\n");
   std::filesystem::create_directory(path_ + "/3.yaml");
-  EXPECT_THAT(complaints(load_policies(path_).diagnostics), HasSubstr(path_ + "/3.yaml: is not a regular file\n"));
-  EXPECT_THAT(complaints(load_policies(path_ + "/none").diagnostics), HasSubstr("/none: cannot be opened"));
+  EXPECT_THAT(complaints(load_policies(path_).diagnostics), HasSubstr(path_ + "/3.yaml: cannot be read (Is a directory)\n"));
+  EXPECT_THAT(complaints(load_policies(path_ + "/none").diagnostics), HasSubstr("/none: cannot be read"));
 }
 
 TEST(Diff, OneLineForEachChange) {
