@@ -9,6 +9,16 @@ std::string_view name(CallShape shape) {
     case CallShape::kTlsWriteRet: return "tls_write_ret";
     case CallShape::kTlsReadRet: return "tls_read_ret";
     case CallShape::kTlsWriteFlagsOut: return "tls_write_flags_out";
+    case CallShape::kGoWrite: return "go_write";
+    case CallShape::kGoWriteReturn: return "go_write_return";
+    case CallShape::kGoRead: return "go_read";
+    case CallShape::kGoReadReturn: return "go_read_return";
+    case CallShape::kAeadSeal: return "aead_seal";
+    case CallShape::kAeadSealScatter: return "aead_seal_scatter";
+    case CallShape::kAeadOpen: return "aead_open";
+    case CallShape::kAeadOpenGather: return "aead_open_gather";
+    case CallShape::kRingSeal: return "ring_seal";
+    case CallShape::kRingOpen: return "ring_open";
   }
   return "unknown";
 }

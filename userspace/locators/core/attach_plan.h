@@ -18,6 +18,26 @@ enum class CallShape : std::uint8_t {
   kTlsWriteRet = 3,  // f(ctx, buf, len): n > 0 bytes. SSL_write, gnutls_record_send, PR_Send, PR_Write
   kTlsReadRet = 4,   // f(ctx, buf, len): n > 0 bytes. SSL_read, gnutls_record_recv, PR_Recv, PR_Read
   kTlsWriteFlagsOut = 5,  // f(ctx, buf, size_t len, flags, size_t* written): > 0 is success. ssl_write_internal from 3.3 on
+
+  // Go, register ABI (1.17 on): rax = receiver, rbx = buffer, rcx = length. Never a uretprobe (stacks move): the probes sit
+  // on the RET instructions themselves, and are tied to the entry by goroutine. At the entry skip the hit when CF or ZF is
+  // set: the stack check jumps, and the function begins again.
+  kGoWrite = 6,        // (*tls.Conn).Write, entry
+  kGoWriteReturn = 7,  // one of its RETs: n in rax, error type in rbx (0: none)
+  kGoRead = 8,         // (*tls.Conn).Read, entry
+  kGoReadReturn = 9,   // one of its RETs: n in rax
+
+  // One record at the AEAD boundary (BoringSSL and AWS-LC). In TLS the additional data are the record header, so a probe
+  // checks itself: adlen is 5, ad = 1[4-7] 03 0[1-4] LL LL. In TLS 1.3 the last plaintext byte is the content type.
+  kAeadSeal = 10,         // f(ctx, out, *outlen, max, nonce, nlen, s1 in, s2 inlen, s3 ad, s4 adlen): plaintext at entry
+  kAeadSealScatter = 11,  // f(ctx, out, tag, *taglen, maxtag, nonce, s1 nlen, s2 in, s3 inlen, s4 extra, s5 extralen, s6 ad, s7 adlen)
+  kAeadOpen = 12,         // f(ctx, out, *outlen, max, nonce, nlen, s1 in, s2 inlen, s3 ad, s4 adlen): out[*outlen] on return 1
+  kAeadOpenGather = 13,   // f(ctx, out, nonce, nlen, in, inlen, s1 tag, s2 taglen, s3 ad, s4 adlen): out[inlen] on return 1
+
+  // The same in ring; a Rust function without a fixed ABI. The probe finds its arguments by looking for a pointer to a
+  // record header among registers and stack words, and remembers where per image.
+  kRingSeal = 14,  // plaintext at entry
+  kRingOpen = 15,  // plaintext on return
 };
 
 std::string_view name(CallShape);
