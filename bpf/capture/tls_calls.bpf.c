@@ -12,7 +12,7 @@
  * A call inside a call (SSL_write over ssl_write_internal, TLS in TLS) is one call: the outermost counts. Libraries that
  * encrypt into memory (Node, asyncio) send after the call returned: the thread remembers up to PN_PENDING such writes.
  */
-#include "lib/scope.h"
+#include "lib/gate_close.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -27,36 +27,16 @@ static __always_inline bool is_write(__u8 shape)
 	return shape == PN_SHAPE_WRITE_OUT || shape == PN_SHAPE_WRITE_RET || shape == PN_SHAPE_WRITE_FLAGS_OUT;
 }
 
-static __always_inline __u64 new_stream(void)
-{
-	__u32 zero = 0;
-	__u64 *n = bpf_map_lookup_elem(&pn_stream_no, &zero);
-	return n ? ((__u64)(bpf_get_smp_processor_id() + 1) << 48 | ++*n) : 0;
-}
-
-static __always_inline struct pn_ctx_val *ctx_get(__u64 ctx, bool create)
-{
-	struct pn_ctx_key key = {.ctx = ctx, .tgid = bpf_get_current_pid_tgid() >> 32};
-	struct pn_ctx_val *c = bpf_map_lookup_elem(&pn_ctx, &key);
-	if (c || !create)
-		return c;
-	struct pn_ctx_val fresh = {.stream = new_stream()};
-	bpf_map_update_elem(&pn_ctx, &key, &fresh, BPF_NOEXIST);
-	c = bpf_map_lookup_elem(&pn_ctx, &key);
-	if (!c)
-		pn_count(PN_STAT_TABLE_FULL_CTX);
-	return c;
-}
-
-static __always_inline struct pn_admit_val *admit_of(__u64 cookie)
-{
-	return cookie ? bpf_map_lookup_elem(&pn_admit, &cookie) : NULL;
-}
-
 static __always_inline bool ignored(const struct pn_ctx_val *c)
 {
 	struct pn_admit_val *a = admit_of(c->cookie);
-	return c->server || (a && (a->flags & PN_ADMIT_IGNORE));
+	return a && (a->flags & PN_ADMIT_IGNORE);
+}
+
+static __always_inline void withdraw(const struct pn_ctx_val *c, const struct pn_call *call)
+{
+	struct pn_ev_withdraw ev = {.cookie = c->cookie, .stream = c->stream, .pos = call->pos};
+	PN_EMIT(pn_verdicts, PN_EV_withdraw, &ev, BPF_RB_NO_WAKEUP);
 }
 
 static __always_inline void emit(struct pn_ctx_val *c, struct pn_call *call, __u64 pos, __u64 len, __u8 direction,
@@ -188,8 +168,7 @@ static __always_inline void finish_gated(struct pn_task_val *t, struct pn_call *
 		return;
 	}
 	if (!n && !call->sent) { /* nothing was encrypted: the handshake is not done, or the call failed */
-		struct pn_ev_withdraw ev = {.cookie = c->cookie, .stream = c->stream, .pos = call->pos};
-		PN_EMIT(pn_verdicts, PN_EV_withdraw, &ev, BPF_RB_NO_WAKEUP);
+		withdraw(c, call);
 		pn_count(PN_STAT_GATE_VOID);
 		return;
 	}
@@ -214,7 +193,7 @@ static __always_inline void finish_observed(struct pn_task_val *t, struct pn_cal
 		pn_lost_rate(PN_EV_data, n);
 		return;
 	}
-	if (ignored(c)) {
+	if (c->server || ignored(c)) {
 		pn_count(PN_STAT_IGNORED_CALLS);
 		return;
 	}
@@ -254,219 +233,7 @@ int uretprobe__tls_exit(struct pt_regs *regs)
 	return 0;
 }
 
-/* ---- from TLS context to socket ------------------------------------------------------------------------- */
-
-static __always_inline void fill_tuple(struct pn_conn_val *v, const struct sock *sk)
-{
-	v->family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	v->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
-	v->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
-	if (v->family == AF_INET6) {
-		BPF_CORE_READ_INTO(&v->local_addr, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr8);
-		BPF_CORE_READ_INTO(&v->remote_addr, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr8);
-	} else {
-		__be32 local = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr), remote = BPF_CORE_READ(sk, __sk_common.skc_daddr);
-		__builtin_memcpy(v->local_addr, &local, 4);
-		__builtin_memcpy(v->remote_addr, &remote, 4);
-	}
-}
-
-static __always_inline void bind(struct pn_ctx_val *c, __u64 ctx, const struct sock *sk, __u64 cookie, __u8 how, __u32 scope)
-{
-	if (c->cookie == cookie)
-		return;
-	if (c->cookie)
-		pn_count(PN_STAT_BIND_CHANGED);
-	c->cookie = cookie;
-	struct pn_sock_val *sv = bpf_sk_storage_get(&pn_sock, (void *)sk, NULL, 0);
-	c->server = sv && sv->passive;
-	if (c->server)
-		return;
-
-	struct pn_conn_val v = {.ctx = ctx,
-				.stream = c->stream,
-				.tgid = bpf_get_current_pid_tgid() >> 32,
-				.scope = scope,
-				.how = how,
-				.joined = !(sv && sv->fresh)};
-	fill_tuple(&v, sk);
-	if (bpf_map_update_elem(&pn_conn, &cookie, &v, BPF_ANY))
-		pn_count(PN_STAT_TABLE_FULL_CONN);
-	pn_count(how == PN_BIND_NESTED ? PN_STAT_BIND_NESTED : how == PN_BIND_LENGTH ? PN_STAT_BIND_LENGTH : PN_STAT_BIND_ADJACENT);
-
-	struct pn_ev_bind ev = {.cookie = cookie,
-				.stream = c->stream,
-				.local_port = v.local_port,
-				.remote_port = v.remote_port,
-				.family = v.family,
-				.how = how,
-				.joined = v.joined,
-				.scope = scope};
-	__builtin_memcpy(ev.local_addr, v.local_addr, 16);
-	__builtin_memcpy(ev.remote_addr, v.remote_addr, 16);
-	PN_EMIT(pn_verdicts, PN_EV_bind, &ev, BPF_RB_NO_WAKEUP); /* the data that follows wakes, if need be */
-}
-
-struct records {           /* what the send is made of, as TLS records                                      */
-	__u64 app_bytes;   /* application-data records, headers included                                    */
-	__u32 app_records;
-	__u32 handshake;   /* handshake, CCS and alert records                                              */
-	__u32 tls;         /* at least one record                                                           */
-};
-
-#define PN_IOVECS 8
-#define PN_RECORDS 24 /* walked per send: a full send buffer holds more, but the first ones decide            */
-
-struct walk {
-	__u64 at, end;           /* in the current vector                                                   */
-	const struct iovec *vec; /* NULL: one plain buffer                                                  */
-	__u32 vecs, i;
-	struct records *out;
-};
-
-static long walk_record(__u32 index, struct walk *w)
-{
-	struct iovec v = {};
-	__u8 h[5];
-
-	if (w->at >= w->end) { /* a record may begin in the next vector, or reach into it */
-		__u64 over = w->at - w->end;
-		if (!w->vec || ++w->i >= w->vecs || w->i >= PN_IOVECS)
-			return 1;
-		bpf_probe_read_kernel(&v, sizeof(v), w->vec + w->i);
-		w->at = (__u64)v.iov_base + over;
-		w->end = (__u64)v.iov_base + v.iov_len;
-		return 0;
-	}
-	if (bpf_probe_read_user(h, sizeof(h), (const void *)w->at))
-		return 1;
-	if (h[0] < 0x14 || h[0] > 0x17 || h[1] != 3)
-		return 1;
-	__u32 len = 5 + ((__u32)h[3] << 8 | h[4]);
-	w->out->tls = 1;
-	if (h[0] == 0x17) {
-		w->out->app_bytes += len;
-		w->out->app_records++;
-	} else {
-		w->out->handshake++;
-	}
-	w->at += len;
-	return 0;
-}
-
-static __always_inline void walk_records(const struct msghdr *msg, struct records *out)
-{
-	const struct iov_iter *it = &msg->msg_iter;
-	struct walk w = {.vecs = 1, .out = out};
-	__u8 type = BPF_CORE_READ(it, iter_type);
-	__u64 offset = BPF_CORE_READ(it, iov_offset);
-
-	if (bpf_core_enum_value_exists(enum iter_type, ITER_UBUF) && type == bpf_core_enum_value(enum iter_type, ITER_UBUF)) {
-		w.at = (__u64)BPF_CORE_READ(it, ubuf) + offset;
-		w.end = w.at + BPF_CORE_READ(it, count);
-	} else if (type == bpf_core_enum_value(enum iter_type, ITER_IOVEC)) {
-		struct iovec v = {};
-		w.vec = BPF_CORE_READ(it, __iov);
-		w.vecs = (__u32)BPF_CORE_READ(it, nr_segs);
-		bpf_probe_read_kernel(&v, sizeof(v), w.vec);
-		w.at = (__u64)v.iov_base + offset;
-		w.end = (__u64)v.iov_base + v.iov_len;
-	} else {
-		return;
-	}
-	bpf_loop(PN_RECORDS, walk_record, &w, 0);
-}
-
-/* Does ciphertext of this size fit `plain` bytes? Per record: 22 (TLS 1.3), 29 (1.2 GCM) or 21 (1.2 ChaCha20); a TLS 1.3
- * Finished of 58 or 74 bytes may precede. */
-static __always_inline bool length_fits(const struct records *r, __u64 plain)
-{
-	__u64 records = (plain + 16383) / 16384, rest;
-	if (r->app_bytes == plain + records * 29 || r->app_bytes == plain + records * 21)
-		return true;
-	rest = r->app_bytes - plain - records * 22;
-	return rest == 0 || rest == 58 || rest == 74;
-}
-
-/* The descriptor that the program's system call names: first argument of write, writev, sendto and sendmsg alike. */
-static __always_inline __s32 fd_of_syscall(void)
-{
-	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
-	unsigned long fd = 0;
-	bpf_probe_read_kernel(&fd, sizeof(fd), &regs->di);
-	return (__s32)fd;
-}
-
-/* A gated write reached its socket, which is locked and has not queued a byte of it. */
-static __always_inline void commit(struct pn_ctl_val *ctl, const struct sock *sk, __u64 cookie, __u32 scope, __u64 stream,
-				   __u64 pos, __u64 len)
-{
-	__u64 now = bpf_ktime_get_boot_ns();
-	struct pn_scope_val *s = pn_scope_val_of(scope);
-	struct pn_admit_val *a = admit_of(cookie);
-	struct pn_gate_val *g = bpf_map_lookup_elem(&pn_gate, &cookie);
-	struct pn_ev_gate ev = {.cookie = cookie, .stream = stream, .pos = pos, .len = len, .scope = scope};
-	__u64 admitted = a ? a->pos : 0;
-
-	if (!s)
-		return;
-	ev.fd = fd_of_syscall();
-	if (admitted >= pos + len) {
-		if (g)
-			g->pos = pos + len;
-		ev.what = PN_GATE_ADMITTED;
-		pn_count(PN_STAT_GATE_ADMITTED);
-		PN_EMIT(pn_verdicts, PN_EV_gate, &ev, BPF_RB_NO_WAKEUP);
-		return;
-	}
-	if (g && g->closed && admitted <= g->hold_pos) {
-		g->pos = pos + len;
-		ev.what = PN_GATE_BEHIND;
-		ev.deadline_boot_ns = g->deadline_boot_ns;
-		ev.limit_seq = g->limit_seq;
-		pn_count(PN_STAT_GATE_BEHIND);
-		PN_EMIT(pn_verdicts, PN_EV_gate, &ev, BPF_RB_FORCE_WAKEUP);
-		return;
-	}
-	struct pn_gate_val next = {.pos = pos + len,
-				   /* An admitted request may end inside this write: then all of the write waits. */
-				   .hold_pos = admitted > pos ? admitted : pos,
-				   .closed_boot_ns = now,
-				   .deadline_boot_ns = now + s->deadline_ns,
-				   .limit_seq = BPF_CORE_READ((struct tcp_sock *)sk, write_seq),
-				   .closed = 1,
-				   .scope = scope};
-	ev.what = PN_GATE_CLOSED;
-	if (pn_daemon_away(ctl, now)) {
-		if (s->on_failure == PN_FAIL_OPEN && pn_take_lease(s, len)) {
-			/* Passed on the lease: to the daemon that comes back this was admitted. */
-			pn_count(PN_STAT_LEASED);
-			ev.what = PN_GATE_LEASED;
-			PN_EMIT(pn_verdicts, PN_EV_gate, &ev, BPF_RB_NO_WAKEUP);
-			return;
-		}
-		if (s->on_failure == PN_FAIL_CLOSED || s->on_failure == PN_FAIL_OPEN) {
-			next.deadline_boot_ns = now;
-			next.expired = 1;
-			ev.what = PN_GATE_REFUSED;
-			pn_count(PN_STAT_EXPIRED_CLOSED);
-		}
-	}
-	ev.deadline_boot_ns = next.deadline_boot_ns;
-	ev.limit_seq = next.limit_seq;
-	if (bpf_map_update_elem(&pn_gate, &cookie, &next, BPF_ANY)) {
-		/* No room to hold: nothing of a gated request leaves unjudged, so the socket is refused for good. */
-		struct pn_sock_val *sv = bpf_sk_storage_get(&pn_sock, (void *)sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-		if (sv)
-			sv->refused = 1;
-		ctl->gating |= PN_GATING_FULL;
-		ev.what = PN_GATE_REFUSED;
-		pn_count(PN_STAT_TABLE_FULL_GATE);
-	} else {
-		pn_count(PN_STAT_GATE_CLOSED);
-	}
-	PN_EMIT(pn_verdicts, PN_EV_gate, &ev, BPF_RB_FORCE_WAKEUP);
-}
+/* ---- the send that follows ------------------------------------------------------------------------------ */
 
 static __always_inline void send_in_call(struct pn_task_val *t, struct pn_ctl_val *ctl, const struct sock *sk, __u64 cookie,
 					 const struct records *r)
@@ -481,8 +248,16 @@ static __always_inline void send_in_call(struct pn_task_val *t, struct pn_ctl_va
 	if (!is_write(call->shape) || call->sent || !r->app_records)
 		return;
 	call->sent = 1;
+	/* Only now is it certain which side of the connection this is: a server's answers are nobody's requests. */
+	if (c->server && call->gated) {
+		withdraw(c, call);
+		call->gated = CALL_OBSERVED;
+		return;
+	}
 	if (call->gated == CALL_GATED) {
 		commit(ctl, sk, cookie, scope, call->stream, call->pos, call->len);
+		if (ctl->gating & PN_GATING_STRICT)
+			explain(sk, call->len);
 		/* If the call is retried from here on, it continues this intent. */
 		c->pos[PN_TO_SERVER] = call->pos + call->len;
 	}
@@ -525,8 +300,11 @@ static __always_inline void send_after_call(struct pn_task_val *t, struct pn_ctl
 		return;
 	__u32 scope = ctl->gating ? pn_scope_of(t, ctl) : 0;
 	bind(c, best->ctx, sk, cookie, how, scope);
-	if (best->gated)
+	if (best->gated && !c->server) {
 		commit(ctl, sk, cookie, scope, best->stream, best->pos, best->len);
+		if (ctl->gating & PN_GATING_STRICT)
+			explain(sk, best->len);
+	}
 	best->len = 0;
 }
 
@@ -536,21 +314,23 @@ int BPF_PROG(tp_btf__tcp_sendmsg, const struct sock *sk, const struct msghdr *ms
 	struct pn_ctl_val *ctl = pn_control();
 	if (!pn_active(ctl))
 		return 0;
-	struct pn_task_val *t = bpf_task_storage_get(&pn_task, bpf_get_current_task_btf(), NULL, 0);
+	bool strict = ctl->gating & PN_GATING_STRICT;
+	struct pn_task_val *t = bpf_task_storage_get(&pn_task, bpf_get_current_task_btf(), NULL,
+						     strict ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
 	if (!t)
 		return 0; /* this thread never made a TLS call */
 	struct records r = {};
 	__u64 pending = t->pending[0].len | t->pending[1].len | t->pending[2].len | t->pending[3].len;
-	if (!t->call.sp && !pending)
+	if (!t->call.sp && !pending && !strict)
 		return 0;
 	walk_records(msg, &r);
-	if (!r.tls)
-		return 0;
 	__u64 cookie = bpf_get_socket_cookie((void *)sk);
-	if (t->call.sp)
+	if (r.tls && t->call.sp)
 		send_in_call(t, ctl, sk, cookie, &r);
-	else
+	else if (r.tls && pending)
 		send_after_call(t, ctl, sk, cookie, &r);
+	if (strict)
+		account_strict(ctl, sk, cookie, pn_scope_of(t, ctl), &r);
 	return 0;
 }
 

@@ -223,7 +223,12 @@ struct pn_sock_val {
 	__u32 passive;       /* accepted, not connected: its process is the server                          */
 	__u32 fresh;         /* its establishment was seen: observation covers it from the first byte       */
 	__u32 refused;       /* a gated write found pn_gate full: payload does not leave any more           */
-	__u32 _pad0;
+	__u32 tls;           /* a TLS record was seen                                                       */
+	__u64 explained;     /* strict scopes: most ciphertext that the plaintext seen can have made        */
+	__u64 handshake;     /* bytes of handshake, CCS and alert records                                   */
+	__u64 queued;        /* all bytes given to TCP since the first look, by sequence number …           */
+	__u32 seq;           /* … which stood here at the last look                                         */
+	__u32 looked;
 };
 
 /* key: socket · value: pn_sock_val · writer: sockops, tls_calls · reader: bind, egress · miss: the socket is older than the programs. */

@@ -112,9 +112,10 @@ class TlsCalls : public testing::Test {
     gate_.emplace(kernel_->maps(), gate::KernelGate::Options{});
   }
 
-  void enforce(std::uint32_t on_failure = PN_FAIL_HOLD_LAST, std::uint64_t deadline_ns = 60 * kSecond, __s64 lease = 0) {
+  void enforce(std::uint32_t on_failure = PN_FAIL_HOLD_LAST, std::uint64_t deadline_ns = 60 * kSecond, __s64 lease = 0,
+               std::uint32_t mode = PN_MODE_ENFORCE) {
     pn_scope_val scope{};
-    scope.mode = PN_MODE_ENFORCE;
+    scope.mode = mode;
     scope.on_failure = on_failure;
     scope.deadline_ns = deadline_ns;
     scope.lease_requests = lease;
@@ -450,6 +451,47 @@ TEST_F(TlsCalls, BlockedScopesCannotConnectToKnownEndpoints) {
   EXPECT_EQ(try_connect(), EPERM);
   ASSERT_TRUE(gate_->clear_process_scope(static_cast<std::uint32_t>(getpid())));
   EXPECT_EQ(try_connect(), 0);
+}
+
+// As any TLS library that is not probed would send: a handshake record, then application data nobody saw the plaintext of.
+TEST_F(TlsCalls, StrictHoldsCiphertextThatNoPlaintextExplains) {
+  enforce(PN_FAIL_HOLD_LAST, 60 * kSecond, 0, PN_MODE_STRICT);
+  Pair pair;
+  const std::string hello = std::string("\x16\x03\x01\x00\x40", 5) + std::string(64, 'h');
+  const std::string secret = std::string("\x17\x03\x03\x04\x00", 5) + std::string(1024, 's');
+  ASSERT_EQ(send(pair.client_fd.get(), hello.data(), hello.size(), 0), static_cast<ssize_t>(hello.size()));
+  ASSERT_TRUE(pair.wait_arrival(10'000));
+  ASSERT_EQ(send(pair.client_fd.get(), secret.data(), secret.size(), 0), static_cast<ssize_t>(secret.size()));
+  ASSERT_TRUE(wait_for([&] { return seen_.gates.size() == 1; }));
+  EXPECT_EQ(seen_.gates[0].what, PN_GATE_OPAQUE);
+  EXPECT_EQ(seen_.binds.at(seen_.gates[0].stream).local_port, pair.client_port);
+  EXPECT_EQ(pair.arrived_bytes(), static_cast<int>(hello.size()));
+  ASSERT_TRUE(gate_->admit(pair.cookie, 1'000'000, 0));  // a position does not open it
+  ASSERT_TRUE(*gate_->push(ref(pair)));
+  EXPECT_EQ(pair.arrived_bytes(), static_cast<int>(hello.size()));
+  ASSERT_TRUE(gate_->admit(pair.cookie, PN_ADMIT_ALL, 0));
+  ASSERT_TRUE(*gate_->push(ref(pair)));
+  std::string arrived(hello.size() + secret.size(), '\0');
+  EXPECT_EQ(recv(pair.server_fd.get(), arrived.data(), arrived.size(), MSG_WAITALL), static_cast<ssize_t>(arrived.size()));
+  EXPECT_EQ(arrived, hello + secret);
+}
+
+TEST_F(TlsCalls, StrictLetsExplainedTrafficBe) {
+  enforce(PN_FAIL_HOLD_LAST, 60 * kSecond, 0, PN_MODE_STRICT);
+  for (const bool memory_bio : {false, true}) {
+    Pair pair;
+    pair.handshake(memory_bio);
+    std::size_t total = 0;
+    for (const std::size_t bytes : {std::size_t{1}, std::size_t{100}, std::size_t{16384}, std::size_t{100'000}}) {
+      total += bytes;
+      ASSERT_TRUE(gate_->admit(pair.cookie, total, 0));
+      std::thread reader([&] { EXPECT_EQ(pair.server_read(bytes).size(), bytes); });
+      pair.write(std::string(bytes, 'x'));
+      if (memory_bio) pair.pump();
+      reader.join();
+    }
+  }
+  EXPECT_EQ(kernel_->read_counters().stats[PN_STAT_OPAQUE_HELD], 0u);
 }
 
 TEST_F(TlsCalls, ChildrenInheritTheScopeAndAreReported) {

@@ -75,8 +75,11 @@ std::uint32_t shape_of(locators::CallShape shape) {
       return PN_SHAPE_READ_RET;
     case locators::CallShape::kTlsWriteFlagsOut:
       return PN_SHAPE_WRITE_FLAGS_OUT;
+    case locators::CallShape::kTlsFree:
+      return PN_SHAPE_FREE;
+    default:
+      return PN_SHAPE_NONE;  // found, but not captured by these programs
   }
-  return PN_SHAPE_NONE;
 }
 
 }  // namespace
@@ -217,8 +220,9 @@ base::Result<> Kernel::attach(const Image& image, const locators::AttachPlan& pl
     return Error{ErrorCode::kFailure, 0, "the probe table is full", "too many different TLS images on this host"};
   std::vector<std::uint64_t> entries, entry_rows, returns, return_rows;
   for (const locators::ProbeSite& site : plan.sites) {
-    const std::uint32_t row = k.next_row++;
     const pn_probe_val value{shape_of(site.shape), 0};
+    if (value.shape == PN_SHAPE_NONE) continue;
+    const std::uint32_t row = k.next_row++;
     if (bpf_map_update_elem(bpf_map__fd(k.skeleton->maps.pn_probe), &row, &value, BPF_ANY) != 0)
       return base::errno_error(errno, "write pn_probe");
     entries.push_back(site.entry_offset);
@@ -228,6 +232,8 @@ base::Result<> Kernel::attach(const Image& image, const locators::AttachPlan& pl
       return_rows.push_back(row);
     }
   }
+  if (entries.empty())
+    return Error{ErrorCode::kUnsupported, 0, plan.runtime + ": its calls have a shape that is not captured", ""};
   std::vector<base::Fd> links;
   const std::string name = std::to_string(image.dev) + "-" + std::to_string(image.ino);
   // Returns first: an entry whose return is not probed would be taken for a call in flight.

@@ -103,16 +103,15 @@ void KernelGate::scopes_changed() { __atomic_add_fetch(&maps_.control->scope_gen
 
 // pn_ctl.gating is what lets ungated hosts pass with one load: it must be set before a scope that gates is in use.
 base::Result<> KernelGate::refresh_gating() {
-  bool any = false;
-  for (std::uint32_t scope = 0; scope < PN_MAX_SCOPES && !any; ++scope) {
+  __u32 wanted = 0;
+  for (std::uint32_t scope = 0; scope < PN_MAX_SCOPES; ++scope) {
     pn_scope_val value{};
     if (bpf_map_lookup_elem(maps_.scope, &scope, &value) != 0) return base::errno_error(errno, "read pn_scope");
-    any = value.mode != PN_MODE_OBSERVE || value.flags != 0;
+    if (value.mode != PN_MODE_OBSERVE || value.flags != 0) wanted |= PN_GATING_ON;
+    if (value.mode == PN_MODE_STRICT) wanted |= PN_GATING_STRICT;
   }
-  if (any)
-    __atomic_or_fetch(&maps_.control->gating, static_cast<__u32>(PN_GATING_ON), __ATOMIC_SEQ_CST);
-  else
-    __atomic_and_fetch(&maps_.control->gating, ~static_cast<__u32>(PN_GATING_ON), __ATOMIC_SEQ_CST);
+  __atomic_or_fetch(&maps_.control->gating, wanted, __ATOMIC_SEQ_CST);
+  __atomic_and_fetch(&maps_.control->gating, wanted | PN_GATING_FULL, __ATOMIC_SEQ_CST);
   return {};
 }
 

@@ -236,9 +236,12 @@ struct pn_conn_val {      /* pn_conn[cookie]                                    
 };
 PN_WIRE(pn_conn_val, 64);
 
+#define PN_ADMIT_ALL (~0ull)
+#define PN_OPAQUE_POS (PN_ADMIT_ALL - 1)
+
 struct pn_gate_val {      /* pn_gate[cookie]: written by the kernel only                                   */
 	__u64 pos;        /* plaintext bytes bound to this socket so far                                   */
-	__u64 hold_pos;   /* position at which the held write starts                                       */
+	__u64 hold_pos;   /* position at which the held write starts; PN_OPAQUE_POS: nothing but "everything" opens it */
 	__u64 closed_boot_ns;
 	__u64 deadline_boot_ns;
 	__u32 limit_seq;  /* first held TCP sequence number                                                */
@@ -276,6 +279,7 @@ PN_WIRE(pn_endpoint_key, 20);
 enum pn_gating {
 	PN_GATING_ON = 1,     /* some scope gates                                                           */
 	PN_GATING_FULL = 2,   /* set by the kernel: pn_gate was full once, egress must look at pn_sock too  */
+	PN_GATING_STRICT = 4, /* some scope is strict: its ciphertext is held against its plaintext         */
 };
 
 struct pn_ctl_val {       /* pn_ctl[0], mapped by the daemon                                               */

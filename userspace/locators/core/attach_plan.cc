@@ -19,6 +19,7 @@ std::string_view name(CallShape shape) {
     case CallShape::kAeadOpenGather: return "aead_open_gather";
     case CallShape::kRingSeal: return "ring_seal";
     case CallShape::kRingOpen: return "ring_open";
+    case CallShape::kTlsFree: return "tls_free";
   }
   return "unknown";
 }

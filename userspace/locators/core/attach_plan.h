@@ -38,6 +38,8 @@ enum class CallShape : std::uint8_t {
   // record header among registers and stack words, and remembers where per image.
   kRingSeal = 14,  // plaintext at entry
   kRingOpen = 15,  // plaintext on return
+
+  kTlsFree = 16,  // f(ctx): the context ends, its address may be reused; entry only. SSL_free
 };
 
 std::string_view name(CallShape);

@@ -179,6 +179,10 @@ base::Result<std::optional<AttachPlan>> locate(const ElfImage& image) {
     if (part.sites.size() > 1) plan.note += fmt::format("{}{} is inlined into {} functions", plan.note.empty() ? "" : "; ", d.internal, part.sites.size());
     plan.sites.insert(plan.sites.end(), part.sites.begin(), part.sites.end());
   }
+  // Where it is exported: a context allocated later at the same address is then never taken for this one.
+  if (const auto free = image.dynamic_symbol("SSL_free"); free && free->function) {
+    if (auto site = probe_site(image, free->vaddr, CallShape::kTlsFree, "SSL_free", false)) plan.sites.push_back(std::move(*site));
+  }
   return std::optional<AttachPlan>(std::move(plan));
 }
 
