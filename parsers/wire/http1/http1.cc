@@ -39,7 +39,7 @@ Framing Connection::on_request_head(Framing announced, std::uint64_t pos) {
   request_stream_ = ++last_stream_;
   pending_.push_back({request_stream_, head.method == "HEAD", head.method == "CONNECT"});
   sink_.on_request_head(request_stream_, head, pos);
-  return announced;
+  return head.method == "CONNECT" ? Framing::kNone : announced;  // RFC 9110 §9.3.6: it has no content
 }
 
 Framing Connection::on_response_head(Framing announced, std::uint64_t pos) {
@@ -61,6 +61,7 @@ Framing Connection::on_response_head(Framing announced, std::uint64_t pos) {
     sink_.on_tunnel_begin(tunnel_, head);
     return Framing::kTunnel;
   }
+  if (request.connect) to_server_.leave_tunnel();
   if (request.head || head.status == 204 || head.status == 304) return Framing::kNone;
   return announced;
 }
@@ -76,6 +77,8 @@ void Connection::on_body(MessageReader& reader, std::span<const std::uint8_t> by
 void Connection::on_end(MessageReader& reader, std::uint64_t end_pos) {
   if (reader.is_request()) {
     settled_pos_ = end_pos;
+    // What follows is no HTTP unless the server refuses.
+    if (to_server_.request().method == "CONNECT") to_server_.become_tunnel();
     sink_.on_request_end(request_stream_, to_server_.trailers(), end_pos);
     return;
   }
@@ -100,7 +103,7 @@ void Connection::on_invalid(MessageReader& reader, std::string_view why) {
 }
 
 void Connection::on_tunnel(MessageReader& reader, std::span<const std::uint8_t> bytes, std::uint64_t pos) {
-  sink_.on_tunnel(tunnel_, reader.is_request() ? Direction::kToServer : Direction::kToClient, bytes, pos);
+  sink_.on_tunnel(tunnel_ != 0 ? tunnel_ : request_stream_, reader.is_request() ? Direction::kToServer : Direction::kToClient, bytes, pos);
 }
 
 void Connection::give_up(Direction direction, bool in_message, bool head_seen) {

@@ -108,6 +108,7 @@ TEST(Http1, ConnectBecomesATunnelOnlyWhenAccepted) {
                      "HTTP/1.1 407 Auth\r\nContent-Length: 0\r\n\r\n"),
             "1 > CONNECT api.example:443 api.example:443 @0 | host: api.example:443\n1 > end @59\n"
             "1 < 407 | content-length: 0\n1 < end complete\nsettled 59\n");
+  EXPECT_EQ(exchange("CONNECT a:443 HTTP/1.1\r\nContent-Length: 9\r\n\r\n", "").find("invalid"), std::string::npos);
   EXPECT_EQ(exchange("CONNECT api.example:443 HTTP/1.1\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\nhi"),
             "1 > CONNECT api.example:443 api.example:443 @0\n1 > end @36\n"
             "1 < 200\n1 tunnel\n1 < tunnel @19 hi\n1 < end complete\nsettled 36\n");
@@ -130,6 +131,7 @@ TEST(Http1, SmugglingIsInvalidAndNeverReportedWhole) {
            "Content-Length: \r\n",
            "Content-Length: 5\r\n 6\r\n",
            "Content-Length : 5\r\n",
+           "X: y\r\n Content-Length: 5\r\n",
            "Transfer-Encoding: chunked, identity\r\n",
            "Transfer-Encoding: xchunked\r\n",
            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
@@ -141,7 +143,8 @@ TEST(Http1, SmugglingIsInvalidAndNeverReportedWhole) {
     EXPECT_TRUE(log.ends_with("settled 0\n")) << head << log;
   }
   for (const char* chunks : {"5\nhello\r\n0\r\n\r\n", "5 \r\nhello\r\n0\r\n\r\n", "5\r\nhello0\r\n\r\n", "-5\r\n", "\r\n",
-                             "fffffffffffffffff\r\n", "5;a\rb\r\nhello\r\n", "5\r\nhello\n0\r\n\r\n"}) {
+                             "fffffffffffffffff\r\n", "5;a\rb\r\nhello\r\n", "5;\r\nhello\r\n",
+                             "5;a=\"b\r\nhello\r\n", "5;a=\"b\" \r\nhello\r\n", "5\r\nhello\n0\r\n\r\n"}) {
     const std::string log = exchange(std::string("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n") + chunks, "");
     EXPECT_NE(log.find("> invalid"), std::string::npos) << chunks << log;
     EXPECT_EQ(log.find("> end"), std::string::npos) << chunks << log;

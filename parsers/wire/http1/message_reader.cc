@@ -239,7 +239,10 @@ std::string_view MessageReader::field_line(std::string_view text) {
     // RFC 9112 §5.2. A folded framing field is read differently by different servers.
     const std::string_view name = into[into.size() - 1].name;
     if (name == "content-length" || name == "transfer-encoding") return "folded framing field";
-    into.extend_last(http::trim(text));
+    const std::string_view more = http::trim(text);
+    const std::size_t hidden = more.find(':');
+    if (request_ && hidden != std::string_view::npos && token(more.substr(0, hidden))) return "a field in a folded line";
+    into.extend_last(more);
     return {};
   }
   const std::size_t colon = text.find(':');
@@ -251,7 +254,8 @@ std::string_view MessageReader::field_line(std::string_view text) {
 
 Framing MessageReader::announced_framing() {
   const http::Fields& head = fields();
-  close_ = head.has_token("connection", "close");
+  const std::uint8_t version = request_ ? request_head_.version : response_head_.version;
+  close_ = head.has_token("connection", "close") || (version == 10 && !head.has_token("connection", "keep-alive"));
   bool coded = false;
   bool chunked_last = false;
   std::size_t chunked = 0;
@@ -342,7 +346,9 @@ const std::uint8_t* MessageReader::chunk_size(const std::uint8_t* p, const std::
     }
     const char c = static_cast<char>(*p);
     const bool forgiving = !request_ && options_.bare_line_feed;
-    if (c == '\n' && (state_ == State::kChunkSizeLf || (forgiving && size_digits_ != 0))) {
+    const bool may_end = size_digits_ != 0 && (state_ != State::kChunkExtension || extension_ == Extension::kInName ||
+                                               extension_ == Extension::kInValue || extension_ == Extension::kAfterQuoted);
+    if (c == '\n' && (state_ == State::kChunkSizeLf || (forgiving && may_end))) {
       state_ = remaining_ == 0 ? State::kTrailers : State::kChunkData;
       head_bytes_ = 0;
       return p + 1;
@@ -351,13 +357,13 @@ const std::uint8_t* MessageReader::chunk_size(const std::uint8_t* p, const std::
       invalid("no LF behind a chunk size");
       return p;
     }
-    if (c == '\r' && size_digits_ != 0) {
+    if (c == '\r' && may_end) {
       state_ = State::kChunkSizeLf;
       continue;
     }
     if (state_ == State::kChunkExtension) {
-      if ((static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f) {
-        invalid("control character in a chunk extension");
+      if (!chunk_extension(c)) {
+        invalid("bad chunk extension");
         return p;
       }
       continue;
@@ -371,12 +377,45 @@ const std::uint8_t* MessageReader::chunk_size(const std::uint8_t* p, const std::
       ++size_digits_;
     } else if (size_digits_ != 0 && (c == ';' || ((c == ' ' || c == '\t') && forgiving))) {
       state_ = State::kChunkExtension;
+      extension_ = c == ';' ? Extension::kName : Extension::kAfterQuoted;
     } else {
       invalid("bad chunk size");
       return p;
     }
   }
   return p;
+}
+
+// *( ";" name [ "=" ( token / quoted-string ) ] )
+bool MessageReader::chunk_extension(char c) {
+  switch (extension_) {
+    case Extension::kName:
+    case Extension::kInName:
+      if (token_char(c)) {
+        extension_ = Extension::kInName;
+        return true;
+      }
+      if (extension_ == Extension::kName || (c != '=' && c != ';')) return false;
+      extension_ = c == '=' ? Extension::kValue : Extension::kName;
+      return true;
+    case Extension::kValue:
+      extension_ = c == '"' ? Extension::kQuoted : Extension::kInValue;
+      return c == '"' || token_char(c);
+    case Extension::kInValue:
+      if (c == ';') extension_ = Extension::kName;
+      return c == ';' || token_char(c);
+    case Extension::kQuoted:
+      if (c == '"') extension_ = Extension::kAfterQuoted;
+      if (c == '\\') extension_ = Extension::kEscaped;
+      return static_cast<unsigned char>(c) >= 0x20 || c == '\t';
+    case Extension::kEscaped:
+      extension_ = Extension::kQuoted;
+      return static_cast<unsigned char>(c) >= 0x20 || c == '\t';
+    case Extension::kAfterQuoted:
+      if (c == ';') extension_ = Extension::kName;
+      return c == ';' || (!request_ && (c == ' ' || c == '\t'));
+  }
+  return false;
 }
 
 void MessageReader::end_message(const std::uint8_t* after) {

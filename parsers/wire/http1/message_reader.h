@@ -74,6 +74,7 @@ class MessageReader {
   const std::uint8_t* head_bytes(const std::uint8_t* p, const std::uint8_t* end);
   const std::uint8_t* body_bytes(const std::uint8_t* p, const std::uint8_t* end);
   const std::uint8_t* chunk_size(const std::uint8_t* p, const std::uint8_t* end);
+  bool chunk_extension(char c);
   void begin_message(std::uint64_t pos);
   // `after`: one past the line's end.
   void head_line(std::string_view text, const std::uint8_t* after);
@@ -99,6 +100,8 @@ class MessageReader {
   bool close_ = false;       // this message is the last one
   bool first_line_ = true;
   std::uint8_t size_digits_ = 0;  // of the chunk size
+  enum class Extension : std::uint8_t { kName, kInName, kValue, kInValue, kQuoted, kEscaped, kAfterQuoted };
+  Extension extension_ = Extension::kName;
   std::uint64_t remaining_ = 0;
   std::uint64_t message_pos_ = 0;
   std::size_t head_bytes_ = 0;
