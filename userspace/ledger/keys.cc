@@ -16,24 +16,24 @@ constexpr std::string_view kLabelPrefix = "label.";
 
 struct Dimension {
   std::string_view name;
-  std::string_view (*value)(const model::Exchange&);
+  std::string_view (*value)(const model::Exchange&, const model::Subject&);
 };
 
 constexpr auto kDimensions = std::to_array<Dimension>({
-    {"agent", [](const model::Exchange& e) -> std::string_view { return e.subject.agent; }},
-    {"run", [](const model::Exchange& e) -> std::string_view { return e.subject.run; }},
-    {"user", [](const model::Exchange& e) -> std::string_view { return e.subject.user; }},
-    {"exe", [](const model::Exchange& e) -> std::string_view { return e.subject.exe; }},
-    {"cgroup", [](const model::Exchange& e) -> std::string_view { return e.subject.cgroup; }},
-    {"namespace", [](const model::Exchange& e) -> std::string_view { return e.subject.ns; }},
-    {"pod", [](const model::Exchange& e) -> std::string_view { return e.subject.pod; }},
-    {"container", [](const model::Exchange& e) -> std::string_view { return e.subject.container; }},
-    {"unit", [](const model::Exchange& e) -> std::string_view { return e.subject.unit; }},
-    {"model", [](const model::Exchange& e) -> std::string_view { return e.request_model; }},
-    {"provider", [](const model::Exchange& e) -> std::string_view { return e.provider; }},
-    {"host", [](const model::Exchange& e) -> std::string_view { return e.host; }},
-    {"kind", [](const model::Exchange& e) -> std::string_view { return model::name(e.kind); }},
-    {"tool", [](const model::Exchange& e) -> std::string_view {
+    {"agent", [](const model::Exchange&, const model::Subject& s) -> std::string_view { return s.agent; }},
+    {"run", [](const model::Exchange&, const model::Subject& s) -> std::string_view { return s.run; }},
+    {"user", [](const model::Exchange&, const model::Subject& s) -> std::string_view { return s.user; }},
+    {"exe", [](const model::Exchange&, const model::Subject& s) -> std::string_view { return s.exe; }},
+    {"cgroup", [](const model::Exchange&, const model::Subject& s) -> std::string_view { return s.cgroup; }},
+    {"namespace", [](const model::Exchange&, const model::Subject& s) -> std::string_view { return s.ns; }},
+    {"pod", [](const model::Exchange&, const model::Subject& s) -> std::string_view { return s.pod; }},
+    {"container", [](const model::Exchange&, const model::Subject& s) -> std::string_view { return s.container; }},
+    {"unit", [](const model::Exchange&, const model::Subject& s) -> std::string_view { return s.unit; }},
+    {"model", [](const model::Exchange& e, const model::Subject&) -> std::string_view { return e.request_model; }},
+    {"provider", [](const model::Exchange& e, const model::Subject&) -> std::string_view { return e.provider; }},
+    {"host", [](const model::Exchange& e, const model::Subject&) -> std::string_view { return e.host; }},
+    {"kind", [](const model::Exchange& e, const model::Subject&) -> std::string_view { return model::name(e.kind); }},
+    {"tool", [](const model::Exchange& e, const model::Subject&) -> std::string_view {
        return e.tool_calls.empty() ? std::string_view{} : std::string_view(e.tool_calls.front().name);
      }},
 });
@@ -69,18 +69,22 @@ bool is_dimension(std::string_view name) {
 }
 
 std::string key_of(const std::vector<std::string>& per, const model::Exchange& exchange) {
+  return key_of(per, exchange, exchange.subject);
+}
+
+std::string key_of(const std::vector<std::string>& per, const model::Exchange& exchange, const model::Subject& payer) {
   std::string key;
   for (const std::string& name : per) {
     if (!key.empty()) key.push_back(',');
     key += name;
     key.push_back('=');
     if (std::string_view(name).starts_with(kLabelPrefix)) {
-      const auto label = exchange.subject.labels.find(name.substr(kLabelPrefix.size()));
-      if (label != exchange.subject.labels.end()) append_value(key, label->second);
+      const auto label = payer.labels.find(name.substr(kLabelPrefix.size()));
+      if (label != payer.labels.end()) append_value(key, label->second);
       continue;
     }
     for (const Dimension& d : kDimensions)
-      if (d.name == name) append_value(key, d.value(exchange));
+      if (d.name == name) append_value(key, d.value(exchange, payer));
   }
   return key;
 }

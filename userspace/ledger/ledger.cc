@@ -37,7 +37,7 @@ Ledger::Impl::Call& Ledger::Impl::new_call(std::uint64_t exchange_id) {
   call.seq = next_seq_++;
   call.generation = ++generation_;
   call.correct_until_ns = 0;
-  call.forced = call.stored = call.queued = false;
+  call.stored = call.queued = false;
   call.held.clear();
   call.slots.clear();
   by_exchange_[exchange_id] = &call;
@@ -93,13 +93,13 @@ Outcome Ledger::Impl::admit(std::uint64_t exchange_id, std::span<const Charge> c
     if (charge.budget >= definitions_.size()) PN_BUG("unknown budget id");
     const BudgetSpec& spec = *definitions_[charge.budget].spec;
     Instance* instance = dry ? peek(charge.budget, charge.key, t) : account(charge.budget, charge.key, t);
-    if (instance && std::find(scratch_.begin(), scratch_.end(), instance) != scratch_.end()) continue;
+    if (instance && std::any_of(scratch_.begin(), scratch_.end(), [&](const auto& s) { return s.first == instance; })) continue;
     if (!instance && !dry) {
       refuse(charge.budget, charge.key, BreachReason::kCapacity);
       continue;
     }
     if (instance) {
-      scratch_.push_back(instance);
+      scratch_.emplace_back(instance, false);
       ++instance->references;  // a later account() of this loop must not evict it
     }
     if (spec.unit == BudgetUnit::kNanoUsd && !upper.cost) {
@@ -119,12 +119,13 @@ Outcome Ledger::Impl::admit(std::uint64_t exchange_id, std::span<const Charge> c
       b.remaining = sub(limit, used);
       if (instance) {
         b.retry_after_ns = instance->fits_after(t, limit, needed);
+        scratch_.back().second = true;
         if (!dry) ++instance->breaches;
       }
     }
   }
   out.admitted = out.breaches.empty() || (force && !full);
-  for (Instance* instance : scratch_) --instance->references;
+  for (auto [instance, no_room] : scratch_) --instance->references;
   if (dry) return out;
   if (!out.admitted) {
     ++stats_.refused;
@@ -133,9 +134,8 @@ Outcome Ledger::Impl::admit(std::uint64_t exchange_id, std::span<const Charge> c
   }
 
   Call& call = new_call(exchange_id);
-  call.forced = force && !out.breaches.empty();
   call.real_ns = now.real_ns;
-  for (Instance* instance : scratch_) {
+  for (auto [instance, no_room] : scratch_) {
     const BudgetSpec& spec = *definitions_[instance->spec].spec;
     Held held;
     held.instance = instance;
@@ -144,6 +144,7 @@ Outcome Ledger::Impl::admit(std::uint64_t exchange_id, std::span<const Charge> c
     held.epoch = instance->epoch;
     held.limit_generation = instance->limit_generation;
     held.reserved = amount_of(spec.unit, upper);
+    held.forced = no_room;
     instance->add_reserved(*instance->cell(held.mark, true), held.reserved);
     ++instance->references;
     ++instance->in_flight;
@@ -181,7 +182,7 @@ Outcome Ledger::Impl::progress(std::uint64_t exchange_id, const Amounts& so_far,
       grew_any = true;
       note_crossings(instance, out, t);
     }
-    if (instance.orphan || call->forced || (!grew && h.limit_generation == instance.limit_generation)) continue;
+    if (instance.orphan || h.forced || (!grew && h.limit_generation == instance.limit_generation)) continue;
     const std::int64_t limit = limit_of(instance);
     if (instance.used() <= limit) continue;
     const BudgetSpec& spec = *definitions_[instance.spec].spec;

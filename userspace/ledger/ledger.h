@@ -54,7 +54,9 @@ struct BudgetSpec {
 // The key of one budget instance: "agent=claude-code,run=…" in the order of `per`; "" when `per` is empty. Dimensions:
 // agent run user exe cgroup namespace pod container unit model provider host kind tool label.<name>. Values that are
 // unknown are empty, escaped where they hold ',' '=' '\' or control characters, and shortened (with a digest) beyond 256 bytes.
+// `payer`: whose attributes are meant, when a call is charged to an agent further up; by default the exchange's subject.
 std::string key_of(const std::vector<std::string>& per, const model::Exchange& exchange);
+std::string key_of(const std::vector<std::string>& per, const model::Exchange& exchange, const model::Subject& payer);
 bool is_dimension(std::string_view name);
 
 struct Charge {
@@ -163,7 +165,8 @@ class Ledger {
 
   // All or nothing over `charges` (duplicates count once). Durable against a killed process when it returns. With `force`
   // the reservation is made whatever the limits say and `breaches` tells what would have refused it (observe mode, a
-  // person's release); such a call is never reported as breached by progress(). An exchange id in flight is a bug.
+  // person's release); progress() does not hold the call to the limits that it passed here. An exchange id in flight is
+  // a bug.
   Outcome reserve(std::uint64_t exchange_id, std::span<const Charge> charges, const Amounts& upper, Now now,
                   bool force = false);
   // Would reserve() admit? Changes nothing.

@@ -28,6 +28,7 @@ class Ledger::Impl {
     std::uint32_t epoch = 0;
     std::uint32_t limit_generation = 0;
     std::int64_t reserved = 0;  // once settled as an estimate: what was charged
+    bool forced = false;        // had no room: progress() does not hold it to the limit
   };
   // A call in flight, or settled as an estimate and still open to correction.
   struct Call {
@@ -36,7 +37,6 @@ class Ledger::Impl {
     std::uint64_t generation = 0;       // tells a reused entry from the one a queue meant
     std::uint64_t correct_until_ns = 0; // boot time; 0: in flight
     std::int64_t real_ns = 0;
-    bool forced = false;
     bool stored = false;                // has rows in the store's reservation table (or in a commit under way)
     bool queued = false;                // waits in opened_ for the next commit
     std::vector<Held> held;
@@ -130,7 +130,7 @@ class Ledger::Impl {
   std::uint64_t retry_wait_ns_ = 0;
   std::uint64_t capacity_epoch_ = 1;
   std::vector<LimitRow> limits_;      // in force for whole budgets, also of budgets that are not configured
-  std::vector<Instance*> scratch_;    // of admit()
+  std::vector<std::pair<Instance*, bool>> scratch_;  // of admit(): the accounts, and whether they have no room
   std::vector<JournalCharge> changes_;  // of close() and correct()
   Stats stats_;
 };

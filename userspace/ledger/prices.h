@@ -2,7 +2,7 @@
 // summed in 128 bits and divided once, rounded up. Nothing here is a floating-point number.
 //
 // The bundle is compiled into the program (data/prices); an operator's file adds to it and wins over it.
-// Thread: load() anywhere; lookups and counters on one thread; search(), bundle() and stale() are safe from any thread.
+// Thread: load() anywhere; lookups and counters on one thread (they count and warn); search(), bundle() and stale() on any.
 // Failure: load() reports a broken operator file with file:line:column. A name without a price is an answer (kUnpriced).
 #pragma once
 
@@ -111,8 +111,9 @@ class PriceBook {
   Quote lookup(const model::Exchange& exchange) const;
   // Of the exchange's usage and its iterations. Counts one lookup.
   Cost cost(const model::Exchange& exchange) const;
-  // Upper price of a call before it is made: the dearest class of input, the dearest class of output, the tier of `input_tokens` (with
-  // `strict`, the dearest tier), times the uplift. Absent amount: unpriced.
+  // Price of a call before it is made. Plain: all input at the input rate, all output at the dearer of output and
+  // reasoning, the step of `input_tokens`. `strict`: the dearest rate that any input or output up to these counts can be
+  // billed at (cache writes, audio, every step in reach). Absent amount: unpriced.
   Cost estimate_upper(const model::Exchange& exchange, std::uint64_t input_tokens, std::uint64_t output_tokens,
                       bool strict = false) const;
   // What `usage` costs under a quote.
