@@ -7,7 +7,7 @@
  *   uretprobe__tls_exit     it returned. Observed calls: exactly the bytes it reports are copied.
  *   tp_btf__tcp_sendmsg     the thread's next TLS send, under the socket's lock and before a byte is queued: ties the TLS
  *                           context to its socket and, for a gated write, closes the gate at write_seq. One step.
- *   tp_btf__sock_recv       ties contexts whose first call is a read.
+ *   tp_btf__sock_recv       ties contexts whose first call is a read, from inside it or from the receive before it.
  *
  * A call inside a call (SSL_write over ssl_write_internal, TLS in TLS) is one call: the outermost counts. Libraries that
  * encrypt into memory (Node, asyncio) send after the call returned: the thread remembers up to PN_PENDING such writes.
@@ -193,6 +193,12 @@ static __always_inline void finish_observed(struct pn_task_val *t, struct pn_cal
 		pn_lost_rate(PN_EV_data, n);
 		return;
 	}
+	if (!c->cookie && direction == PN_TO_CLIENT) {
+		/* Joined in the middle, decrypting from memory: what the thread received last is what it reads now. */
+		if (t->note_receives && t->received.cookie && t->received.len > n)
+			bind_to(c, call->ctx, &t->received, PN_BIND_ADJACENT, ctl->gating ? pn_scope_of(t, ctl) : 0);
+		t->note_receives = 1;
+	}
 	if (c->server || ignored(c)) {
 		pn_count(PN_STAT_IGNORED_CALLS);
 		return;
@@ -341,10 +347,18 @@ int BPF_PROG(tp_btf__sock_recv, struct sock *sk, int ret, int flags)
 	if (ret <= 0 || !pn_active(ctl))
 		return 0;
 	struct pn_task_val *t = bpf_task_storage_get(&pn_task, bpf_get_current_task_btf(), NULL, 0);
-	if (!t || !t->call.sp || is_write(t->call.shape))
+	bool reading = t && t->call.sp && !is_write(t->call.shape);
+	if (!t || (!reading && !t->note_receives))
 		return 0;
-	if (BPF_CORE_READ(sk, __sk_common.skc_family) != AF_INET && BPF_CORE_READ(sk, __sk_common.skc_family) != AF_INET6)
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	if (family != AF_INET && family != AF_INET6)
 		return 0;
+	if (!reading) {
+		t->received.len = (__u32)ret;
+		if (t->received.cookie != bpf_get_socket_cookie(sk))
+			describe(&t->received, sk);
+		return 0;
+	}
 	struct pn_ctx_val *c = ctx_get(t->call.ctx, true);
 	if (!c)
 		return 0;

@@ -199,13 +199,20 @@ struct pn_pending {          /* plaintext whose ciphertext sits in a memory BIO,
 	__u32 _pad0;
 };
 
+struct pn_socket {
+	__u64 cookie;
+	__u32 passive;
+	__u32 len;               /* bytes of the receive that noted it                                      */
+	struct pn_conn_val conn; /* addresses, joined                                                       */
+};
+
 struct pn_task_val {
 	__u32 scope;
 	__u32 scope_gen;     /* pn_ctl.scope_gen for which `scope` was resolved                             */
 	struct pn_call call;
 	struct pn_pending pending[PN_PENDING];
-	__u64 last_recv_cookie; /* socket this thread last received from                                    */
-	__u32 last_recv_len;
+	struct pn_socket received; /* socket this thread last received from, while note_receives            */
+	__u32 note_receives;       /* a context was read from that no send has tied yet                     */
 	__u32 next_pending;
 };
 

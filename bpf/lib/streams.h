@@ -46,25 +46,33 @@ static __always_inline void fill_tuple(struct pn_conn_val *v, const struct sock 
 	}
 }
 
-static __always_inline void bind(struct pn_ctx_val *c, __u64 ctx, const struct sock *sk, __u64 cookie, __u8 how, __u32 scope)
+/* Everything about a socket that binding needs, as it can be noted where the socket is at hand. */
+static __always_inline void describe(struct pn_socket *out, const struct sock *sk)
 {
-	if (c->cookie == cookie)
-		return;
+	struct pn_sock_val *v = bpf_sk_storage_get(&pn_sock, (void *)sk, NULL, 0);
+	out->cookie = bpf_get_socket_cookie((void *)sk);
+	out->passive = v && v->passive;
+	out->conn.joined = !(v && v->fresh);
+	fill_tuple(&out->conn, sk);
+}
+
+/* Ties the stream to the socket from here on. */
+static __always_inline void bind_to(struct pn_ctx_val *c, __u64 ctx, const struct pn_socket *to, __u8 how, __u32 scope)
+{
 	if (c->cookie)
 		pn_count(PN_STAT_BIND_CHANGED);
-	c->cookie = cookie;
-	struct pn_sock_val *sv = bpf_sk_storage_get(&pn_sock, (void *)sk, NULL, 0);
-	c->server = sv && sv->passive;
+	c->cookie = to->cookie;
+	c->server = to->passive;
 	if (c->server)
 		return;
 
-	struct pn_conn_val v = {.ctx = ctx,
-				.stream = c->stream,
-				.tgid = bpf_get_current_pid_tgid() >> 32,
-				.scope = scope,
-				.how = how,
-				.joined = !(sv && sv->fresh)};
-	fill_tuple(&v, sk);
+	__u64 cookie = to->cookie;
+	struct pn_conn_val v = to->conn;
+	v.ctx = ctx;
+	v.stream = c->stream;
+	v.tgid = bpf_get_current_pid_tgid() >> 32;
+	v.scope = scope;
+	v.how = how;
 	if (bpf_map_update_elem(&pn_conn, &cookie, &v, BPF_ANY))
 		pn_count(PN_STAT_TABLE_FULL_CONN);
 	pn_count(how == PN_BIND_NESTED ? PN_STAT_BIND_NESTED : how == PN_BIND_LENGTH ? PN_STAT_BIND_LENGTH : PN_STAT_BIND_ADJACENT);
@@ -80,6 +88,15 @@ static __always_inline void bind(struct pn_ctx_val *c, __u64 ctx, const struct s
 	__builtin_memcpy(ev.local_addr, v.local_addr, 16);
 	__builtin_memcpy(ev.remote_addr, v.remote_addr, 16);
 	PN_EMIT(pn_verdicts, PN_EV_bind, &ev, BPF_RB_NO_WAKEUP); /* the data that follows wakes, if need be */
+}
+
+static __always_inline void bind(struct pn_ctx_val *c, __u64 ctx, const struct sock *sk, __u64 cookie, __u8 how, __u32 scope)
+{
+	struct pn_socket to = {};
+	if (c->cookie == cookie)
+		return;
+	describe(&to, sk);
+	bind_to(c, ctx, &to, how, scope);
 }
 
 #endif

@@ -191,6 +191,24 @@ TEST_F(TlsCalls, JoinsAConnectionOlderThanThePrograms) {
   EXPECT_EQ(seen_.binds.begin()->second.joined, 1);
 }
 
+TEST_F(TlsCalls, JoinsAMemoryBioConnectionAtItsAnswer) {
+  kernel_->unload();
+  Pair pair;
+  pair.handshake(true);
+  load({});
+  for (const char* part : {"unbound, ", "bound"}) {  // the first read asks for receives to be noted
+    SSL_write(pair.server.get(), part, static_cast<int>(strlen(part)));
+    ASSERT_TRUE(pair.wait_answer(10'000));
+    pair.feed();
+    char buffer[64];
+    ASSERT_GT(SSL_read(pair.client.get(), buffer, sizeof buffer), 0);
+  }
+  ASSERT_TRUE(wait_for([&] { return seen_.plaintext(pair.cookie, PN_TO_CLIENT) == "unbound, bound"; }));
+  for (const auto& [stream, bind] : seen_.binds) {  // the accepting side is older than the programs too: not recognised as such
+    if (bind.cookie == pair.cookie) EXPECT_EQ(bind.how, PN_BIND_ADJACENT);
+  }
+}
+
 TEST_F(TlsCalls, TiesMemoryBioWritesToTheSendThatFollows) {
   Pair one, two;
   one.handshake(true);

@@ -106,10 +106,8 @@ class Pair {
     ioctl(server_fd.get(), FIONREAD, &n);
     return n;
   }
-  bool wait_arrival(int timeout_ms) const {
-    pollfd p{server_fd.get(), POLLIN, 0};
-    return poll(&p, 1, timeout_ms) == 1;
-  }
+  bool wait_arrival(int timeout_ms) const { return readable(server_fd, timeout_ms); }
+  bool wait_answer(int timeout_ms) const { return readable(client_fd, timeout_ms); }
   // Exactly `bytes` of plaintext as the server decrypts them; shorter when the connection ended.
   std::string server_read(std::size_t bytes) {
     std::string out(bytes, '\0');
@@ -129,6 +127,10 @@ class Pair {
   Ssl client{nullptr, SSL_free}, server{nullptr, SSL_free};
 
  private:
+  static bool readable(const base::Fd& fd, int timeout_ms) {
+    pollfd p{fd.get(), POLLIN, 0};
+    return poll(&p, 1, timeout_ms) == 1;
+  }
   static void check(bool ok, const char* what) {
     if (!ok) throw std::runtime_error(what);
   }
