@@ -205,7 +205,9 @@ TEST_F(TlsCalls, JoinsAMemoryBioConnectionAtItsAnswer) {
   }
   ASSERT_TRUE(wait_for([&] { return seen_.plaintext(pair.cookie, PN_TO_CLIENT) == "unbound, bound"; }));
   for (const auto& [stream, bind] : seen_.binds) {  // the accepting side is older than the programs too: not recognised as such
-    if (bind.cookie == pair.cookie) EXPECT_EQ(bind.how, PN_BIND_ADJACENT);
+    if (bind.cookie == pair.cookie) {
+      EXPECT_EQ(bind.how, PN_BIND_ADJACENT);
+    }
   }
 }
 
