@@ -10,7 +10,6 @@ std::string_view name(CallShape shape) {
     case CallShape::kTlsReadRet: return "tls_read_ret";
     case CallShape::kTlsWriteFlagsOut: return "tls_write_flags_out";
     case CallShape::kGoWrite: return "go_write";
-    case CallShape::kGoWriteReturn: return "go_write_return";
     case CallShape::kGoRead: return "go_read";
     case CallShape::kGoReadReturn: return "go_read_return";
     case CallShape::kAeadSeal: return "aead_seal";

@@ -21,14 +21,15 @@ enum class CallShape : std::uint8_t {
 
   // Go, register ABI (1.17 on): rax = receiver, rbx = buffer, rcx = length. Never a uretprobe (stacks move): the probes sit
   // on the RET instructions themselves, and are tied to the entry by goroutine. At the entry skip the hit when CF or ZF is
-  // set: the stack check jumps, and the function begins again.
-  kGoWrite = 6,        // (*tls.Conn).Write, entry
-  kGoWriteReturn = 7,  // one of its RETs: n in rax, error type in rbx (0: none)
-  kGoRead = 8,         // (*tls.Conn).Read, entry
-  kGoReadReturn = 9,   // one of its RETs: n in rax
+  // set: the stack check jumps, and the function begins again. (7 is not used.)
+  kGoWrite = 6,       // (*tls.Conn).Write, entry: plaintext at entry
+  kGoRead = 8,        // (*tls.Conn).Read, entry
+  kGoReadReturn = 9,  // one of its RETs: n in rax
 
   // One record at the AEAD boundary (BoringSSL and AWS-LC). In TLS the additional data are the record header, so a probe
   // checks itself: adlen is 5, ad = 1[4-7] 03 0[1-4] LL LL. In TLS 1.3 the last plaintext byte is the content type.
+  // open may call open_gather, and seal seal_scatter, for the same record: a hit nested in another one on its thread is the
+  // same bytes.
   kAeadSeal = 10,         // f(ctx, out, *outlen, max, nonce, nlen, s1 in, s2 inlen, s3 ad, s4 adlen): plaintext at entry
   kAeadSealScatter = 11,  // f(ctx, out, tag, *taglen, maxtag, nonce, s1 nlen, s2 in, s3 inlen, s4 extra, s5 extralen, s6 ad, s7 adlen)
   kAeadOpen = 12,         // f(ctx, out, *outlen, max, nonce, nlen, s1 in, s2 inlen, s3 ad, s4 adlen): out[*outlen] on return 1

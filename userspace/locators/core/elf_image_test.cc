@@ -149,7 +149,7 @@ void exercise(std::span<const std::uint8_t> bytes) {
   for (const auto& f : functions_around(*image, at)) {
     if (!f) continue;
     static_cast<void>(disassemble(*image, *f));
-    static_cast<void>(choose_site(*image, f->begin));
+    static_cast<void>(choose_site(*image, f->begin, CallShape::kTlsWriteRet));
   }
 }
 
