@@ -17,19 +17,20 @@ std::int32_t load32(const std::uint8_t* p) {
   return v;
 }
 
-// Calls f(position) for every `byte` in the code; f returns false to stop.
-template <class F>
+// Calls f(position) for every byte of the code that is `byte` under the mask; f returns false to stop.
+template <std::uint8_t kMask = 0xff, class F>
 void each_byte(Bytes code, std::uint8_t byte, F&& f) {
   const __m128i wanted = _mm_set1_epi8(static_cast<char>(byte));
+  const __m128i mask_bytes = _mm_set1_epi8(static_cast<char>(kMask));
   std::size_t at = 0;
   for (; at + 16 <= code.size(); at += 16) {
     const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(code.data() + at));
-    auto mask = static_cast<unsigned>(_mm_movemask_epi8(_mm_cmpeq_epi8(block, wanted)));
+    auto mask = static_cast<unsigned>(_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_and_si128(block, mask_bytes), wanted)));
     for (; mask != 0; mask &= mask - 1)
       if (!f(at + static_cast<std::size_t>(std::countr_zero(mask)))) return;
   }
   for (; at < code.size(); ++at)
-    if (code[at] == byte && !f(at)) return;
+    if ((code[at] & kMask) == byte && !f(at)) return;
 }
 
 Bytes code_of(const ElfImage& image, const Segment& s) { return image.file().subspan(s.offset, s.file_bytes); }
@@ -119,7 +120,7 @@ std::uint64_t end_of_function(const ElfImage& image, std::uint64_t begin) {
 
 }  // namespace
 
-std::vector<Reference> references_to(const ElfImage& image, std::span<const std::uint64_t> targets) {
+static std::vector<Reference> scan_references(const ElfImage& image, std::span<const std::uint64_t> targets) {
   std::vector<Reference> out;
   const TargetSet wanted(targets);
   if (wanted.sorted().empty()) return out;
@@ -141,6 +142,18 @@ std::vector<Reference> references_to(const ElfImage& image, std::span<const std:
   return out;
 }
 
+std::vector<Reference> references_to(const ElfImage& image, std::span<const std::uint64_t> targets) {
+  if (targets.empty()) return {};
+  const TargetSet wanted(targets);
+  const std::vector<std::uint64_t> anchors = image.anchor_targets();
+  if (!std::includes(anchors.begin(), anchors.end(), wanted.sorted().begin(), wanted.sorted().end())) return scan_references(image, targets);
+  if (!image.anchor_references()) image.keep_anchor_references(scan_references(image, anchors));
+  std::vector<Reference> out;
+  for (const Reference& r : *image.anchor_references())
+    if (wanted.contains(r.target)) out.push_back(r);
+  return out;
+}
+
 std::vector<Reference> calls_to(const ElfImage& image, std::span<const std::uint64_t> targets) {
   std::vector<Reference> out;
   const TargetSet wanted(targets);
@@ -148,13 +161,12 @@ std::vector<Reference> calls_to(const ElfImage& image, std::span<const std::uint
   for (const Segment& s : image.segments()) {
     if (!s.executable) continue;
     const Bytes code = code_of(image, s);
-    for (const std::uint8_t opcode : {std::uint8_t{0xe8}, std::uint8_t{0xe9}})
-      each_byte(code, opcode, [&](std::size_t p) {
-        if (p + 5 > code.size()) return false;
-        const std::uint64_t target = s.vaddr + p + 5 + static_cast<std::uint64_t>(std::int64_t{load32(code.data() + p + 1)});
-        if (wanted.contains(target)) out.push_back({s.vaddr + p, target});
-        return out.size() < kMaxReferences;
-      });
+    each_byte<0xfe>(code, 0xe8, [&](std::size_t p) {
+      if (p + 5 > code.size()) return false;
+      const std::uint64_t target = s.vaddr + p + 5 + static_cast<std::uint64_t>(std::int64_t{load32(code.data() + p + 1)});
+      if (wanted.contains(target)) out.push_back({s.vaddr + p, target});
+      return out.size() < kMaxReferences;
+    });
   }
   std::sort(out.begin(), out.end(), [](const Reference& a, const Reference& b) { return a.at < b.at; });
   return out;

@@ -1,4 +1,4 @@
-// Whole-image passes over the executable segments (SSE2, one pass per call) and bounded looks at single functions.
+// Whole-image passes over the executable segments (SSE2) and bounded looks at single functions.
 // Pure; results are capped so that a hostile image cannot make them grow.
 #pragma once
 
@@ -16,13 +16,9 @@ namespace penstock::locators {
 inline constexpr std::size_t kMaxReferences = 8192;
 inline constexpr std::size_t kMaxFunctionBytes = 64 * 1024;
 
-struct Reference {
-  std::uint64_t at = 0;      // address of the referring instruction
-  std::uint64_t target = 0;
-};
-
 // Instructions that form one of the addresses: `lea reg, [rip+x]`, and `mov reg, imm32` for addresses below 4 GiB in
-// images that are not position-independent. In order of address.
+// images that are not position-independent. In order of address. References to anchors cost one pass per image, however
+// many locators ask.
 std::vector<Reference> references_to(const ElfImage&, std::span<const std::uint64_t> targets);
 
 // Direct calls and jumps (e8, e9 rel32) to one of the addresses.

@@ -229,6 +229,7 @@ bool ElfImage::needs(std::string_view library_prefix) const {
 void ElfImage::index_anchors(std::span<const std::string_view> anchors) {
   anchor_names_.assign(anchors.begin(), anchors.end());
   anchors_.clear();
+  anchor_references_.reset();
   for (const Segment& s : segments_)
     for (StringHit hit : scan_strings(file_.subspan(s.offset, s.file_bytes), anchors)) {
       hit.offset += s.vaddr;
@@ -240,6 +241,17 @@ std::vector<std::uint64_t> ElfImage::anchor(std::string_view text) const {
   std::vector<std::uint64_t> out;
   for (const StringHit& hit : anchors_)
     if (anchor_names_[hit.which] == text && out.size() < kMaxAnchorHits) out.push_back(hit.offset);
+  return out;
+}
+
+std::vector<std::uint64_t> ElfImage::anchor_targets() const {
+  std::vector<std::uint64_t> out;
+  for (const StringHit& hit : anchors_) {
+    out.push_back(hit.offset);
+    out.push_back(string_begin(hit.offset));
+  }
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;
 }
 

@@ -1,7 +1,7 @@
 // A bounded, read-only view of an x86-64 ELF image. The bytes are hostile: every offset, count and string is checked
 // against the file, tables have limits, and a segment list that would make us read the file many times over is refused.
 // Works with program headers alone; section headers add names when they are there.
-// Immutable after parse() and anchor indexing; the bytes must outlive it.
+// Used by one thread at a time; the bytes must outlive it.
 #pragma once
 
 #include <cstdint>
@@ -41,6 +41,11 @@ struct Symbol {
   std::uint64_t vaddr = 0;
   std::uint64_t bytes = 0;
   bool function = false;
+};
+
+struct Reference {
+  std::uint64_t at = 0;  // address of the referring instruction
+  std::uint64_t target = 0;
 };
 
 struct FunctionRange {
@@ -100,6 +105,11 @@ class ElfImage {
   void index_anchors(std::span<const std::string_view> anchors);
   // Addresses where a declared anchor begins, at most kMaxAnchorHits. Undeclared: none.
   std::vector<std::uint64_t> anchor(std::string_view text) const;
+  // Addresses of all anchors found, and of the strings they end: what references_to() collects in one pass for everybody.
+  std::vector<std::uint64_t> anchor_targets() const;
+  // References to anchor_targets(), kept by references_to() on first use; empty before.
+  const std::optional<std::vector<Reference>>& anchor_references() const { return anchor_references_; }
+  void keep_anchor_references(std::vector<Reference> r) const { anchor_references_ = std::move(r); }
   // Start of the NUL-terminated string around `vaddr` (for anchors that are the end of a path).
   std::uint64_t string_begin(std::uint64_t vaddr) const;
 
@@ -133,6 +143,7 @@ class ElfImage {
   std::uint64_t unwind_vaddr_ = 0, unwind_table_ = 0, unwind_count_ = 0;
   std::vector<StringHit> anchors_;
   std::vector<std::string> anchor_names_;
+  mutable std::optional<std::vector<Reference>> anchor_references_;  // a memo
 };
 
 }  // namespace penstock::locators
