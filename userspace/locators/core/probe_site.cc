@@ -25,6 +25,7 @@ unsigned kept(CallShape shape) {
     case CallShape::kGoWrite:
     case CallShape::kGoRead:
     case CallShape::kGoReadReturn: return bits({kRax, kRbx, kRcx, kRsp});
+    case CallShape::kTlsFree: return bits({kRdi, kRsp});
     default: return bits({kRdi, kRsi, kRdx, kRcx, kR8, kR9, kRsp});
   }
 }
