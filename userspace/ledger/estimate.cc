@@ -94,9 +94,10 @@ std::optional<std::uint64_t> Estimator::percentile99(const Learnt& learnt) {
   return std::nullopt;
 }
 
-TokenEstimate Estimator::tokens(const model::Exchange& e, bool strict) const {
+TokenEstimate Estimator::tokens(const model::Exchange& e, bool strict) const { return tokens(e, prices_->lookup(e), strict); }
+
+TokenEstimate Estimator::tokens(const model::Exchange& e, const Quote& quote, bool strict) const {
   const model::RequestFacts& r = e.request;
-  const Quote quote = prices_->lookup(e);
   const Learnt* learnt = find(e);
   TokenEstimate out;
 
@@ -139,8 +140,9 @@ TokenEstimate Estimator::tokens(const model::Exchange& e, bool strict) const {
 }
 
 Amounts Estimator::reserve_amounts(const model::Exchange& e, bool strict) const {
-  const TokenEstimate t = tokens(e, strict);
-  return {prices_->estimate_upper(e, t.input_tokens, t.output_tokens, strict).amount, saturating_add(t.input_tokens, t.output_tokens), 1};
+  const Quote quote = prices_->lookup(e);
+  const TokenEstimate t = tokens(e, quote, strict);
+  return {PriceBook::estimate_upper(quote, t.input_tokens, t.output_tokens, strict).amount, saturating_add(t.input_tokens, t.output_tokens), 1};
 }
 
 Amounts Estimator::progress_amounts(const model::Exchange& e) const {
@@ -151,19 +153,10 @@ Amounts Estimator::progress_amounts(const model::Exchange& e) const {
                                                    saturating_multiply(e.request.media_parts, options_.tokens_per_media_part));
   // Providers that report as they go may report late: what was seen counts, if it is more.
   const std::uint64_t output = std::max(e.usage.output_tokens.value_or(0), text_tokens(nullptr, e.output_text_bytes));
-  model::Exchange so_far;
-  so_far.provider = e.provider;
-  so_far.host = e.host;
-  so_far.path = e.path;
-  so_far.request_model = e.request_model;
-  so_far.response_model = e.response_model;
-  so_far.service_tier = e.service_tier;
-  so_far.request.service_tier = e.request.service_tier;
-  so_far.timing.start_real_ns = e.timing.start_real_ns;
   model::Usage usage = e.usage;
   usage.input_tokens = input;
   usage.output_tokens = output;
-  return {PriceBook::cost(prices_->lookup(so_far), usage).amount, saturating_add(input, output), 1};
+  return {PriceBook::cost(prices_->lookup(e), usage).amount, saturating_add(input, output), 1};
 }
 
 Settlement Estimator::settlement(const model::Exchange& e) const {

@@ -67,6 +67,7 @@ class Estimator {
     std::uint64_t output_samples = 0;
   };
   const Learnt* find(const model::Exchange& exchange) const;
+  TokenEstimate tokens(const model::Exchange& exchange, const Quote& quote, bool strict) const;
   std::uint64_t text_tokens(const Learnt* learnt, std::uint64_t bytes) const;
   static std::optional<std::uint64_t> percentile99(const Learnt& learnt);
 

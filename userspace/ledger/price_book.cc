@@ -92,9 +92,10 @@ class PriceBook::Impl {
       return {found == tables.provider_by_name.end() ? nullptr : &tables.providers[found->second], true};
     }
     if (!host.empty()) {
-      for (const PriceProvider& p : tables.providers)
-        for (const std::string& glob : p.hosts)
-          if (api::glob_match(glob, host)) return {&p, true};
+      if (const auto found = tables.provider_by_host.find(host); found != tables.provider_by_host.end())
+        return {&tables.providers[found->second], true};
+      for (const auto& [glob, index] : tables.provider_by_glob)
+        if (api::glob_match(glob, host)) return {&tables.providers[index], true};
     }
     const auto found = tables.provider_by_name.find(name);
     if (found == tables.provider_by_name.end()) return {nullptr, false};

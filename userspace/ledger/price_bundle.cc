@@ -107,6 +107,8 @@ class BundleReader {
           t_.provider_by_name.emplace(std::string(value), *provider_);
         } else if (key == "hosts") {
           p.hosts.emplace_back(value);
+          if (value.find('*') == std::string_view::npos) t_.provider_by_host.emplace(std::string(value), *provider_);
+          else t_.provider_by_glob.emplace_back(std::string(value), *provider_);
         } else if (key == "fallback") {
           p.fallback.emplace_back(value);
         } else {

@@ -198,7 +198,10 @@ Cost PriceBook::cost(const Quote& quote, const model::Usage& usage) {
 
 Cost PriceBook::estimate_upper(const model::Exchange& exchange, std::uint64_t input_tokens, std::uint64_t output_tokens,
                                bool strict) const {
-  const Quote quote = lookup(exchange);
+  return estimate_upper(lookup(exchange), input_tokens, output_tokens, strict);
+}
+
+Cost PriceBook::estimate_upper(const Quote& quote, std::uint64_t input_tokens, std::uint64_t output_tokens, bool strict) {
   Cost result{std::nullopt, quote.status};
   if (quote.status == model::PriceStatus::kUnpriced) return result;
   const std::uint64_t input = std::min(input_tokens, kMaxCount);

@@ -68,7 +68,7 @@ struct NameIndex {
 struct PriceProvider {
   std::string id;
   std::vector<std::string> names;       // OpenTelemetry names and the id
-  std::vector<std::string> hosts;       // globs
+  std::vector<std::string> hosts;       // as in the bundle: names and globs
   std::vector<std::string> fallback;    // ids
   NameIndex bundle;
   NameIndex own;                        // from the operator's file
@@ -79,6 +79,8 @@ struct PriceTables {
   std::vector<PriceProvider> providers;
   std::vector<PriceModel> models;
   NameMap<std::uint32_t> provider_by_name;
+  NameMap<std::uint32_t> provider_by_host;                             // full host names
+  std::vector<std::pair<std::string, std::uint32_t>> provider_by_glob;  // host globs
   BundleInfo info;
   std::int64_t date_s = 0;
 

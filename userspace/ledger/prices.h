@@ -116,8 +116,9 @@ class PriceBook {
   // billed at (cache writes, audio, every step in reach). Absent amount: unpriced.
   Cost estimate_upper(const model::Exchange& exchange, std::uint64_t input_tokens, std::uint64_t output_tokens,
                       bool strict = false) const;
-  // What `usage` costs under a quote.
+  // The same two under a quote that is at hand.
   static Cost cost(const Quote& quote, const model::Usage& usage);
+  static Cost estimate_upper(const Quote& quote, std::uint64_t input_tokens, std::uint64_t output_tokens, bool strict = false);
 
   std::optional<std::uint64_t> max_output_tokens(const model::Exchange& exchange) const;
   const Lookups& lookups() const;
