@@ -18,7 +18,7 @@ void Decoder::request_field(std::string_view name, std::string_view value, model
   if (name == "stream" && (value == "true" || value == "True" || value == "1")) exchange.stream = true;
 }
 
-void Decoder::request_message(std::string_view, model::Exchange&) {}
+void Decoder::request_message(std::string_view, bool, model::Exchange&) {}
 void Decoder::response(const ResponseHead&, model::Exchange&) {}
 void Decoder::end(bool, model::Exchange&) {}
 

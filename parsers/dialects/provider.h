@@ -46,13 +46,14 @@ struct Event {
     kJson,       // a JSON document, a line of NDJSON, or one element of a top-level array
     kSse,        // a server-sent event: name may be empty
     kFrame,      // a message of an AWS event stream: name is :event-type or :exception-type
-    kGrpc,       // a gRPC message: bytes in `data`
+    kGrpc,       // a piece of a gRPC message in `data`; `last` ends the message, `failed` says that it is not whole
   };
   Kind kind = Kind::kJson;
   std::string_view name;
   std::string_view data;   // the payload as text when it is not JSON; may be cut at a limit
   Json json;               // absent when the payload is not a complete JSON value
   bool failed = false;     // an exception or error frame; an SSE field "error"
+  bool last = true;
 };
 
 // How far the usage of an exchange can be trusted, once its answer is over.
@@ -74,8 +75,8 @@ class Decoder {
   virtual bool request(Json body, model::Exchange& exchange);
   // One field of a multipart form; file parts come with an empty value.
   virtual void request_field(std::string_view name, std::string_view value, model::Exchange& exchange);
-  // One gRPC message of the request.
-  virtual void request_message(std::string_view bytes, model::Exchange& exchange);
+  // A piece of a gRPC message of the request; `last` ends the message.
+  virtual void request_message(std::string_view piece, bool last, model::Exchange& exchange);
   virtual void response(const ResponseHead& head, model::Exchange& exchange);
   // What to keep of the JSON of an answer; strings that matter in full are tapped.
   virtual wire::json::DigestOptions response_options() { return {}; }

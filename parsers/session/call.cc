@@ -76,8 +76,8 @@ void Call::on_request_field(std::string_view name, std::string_view value) {
   if (selection_.decoder && !selection_.provisional) selection_.decoder->request_field(name, value, exchange_);
 }
 
-void Call::on_request_message(std::string_view bytes) {
-  if (selection_.decoder && !selection_.provisional) selection_.decoder->request_message(bytes, exchange_);
+void Call::on_request_message(std::string_view piece, bool last) {
+  if (selection_.decoder && !selection_.provisional) selection_.decoder->request_message(piece, last, exchange_);
 }
 
 void Call::request_end(std::uint64_t end_pos, std::uint64_t now_ns) {
@@ -146,16 +146,22 @@ void Call::response_body(std::span<const std::uint8_t> bytes, std::uint64_t now_
 
 void Call::on_event(const Event& event) {
   changed_ = true;
-  const bool streamed = event.kind != Event::Kind::kJson;
+  const bool streamed = event.kind == Event::Kind::kSse || event.kind == Event::Kind::kFrame;
   if (exchange_.status >= 400) {
     if (const std::string type = dialects::error_type(event.json); !type.empty()) exchange_.error->type = type;
     return;
   }
   if (streamed && exchange_.kind == model::Kind::kLlm) exchange_.stream = true;
-  if (exchange_.kind == model::Kind::kLlm && (event.failed || event.name == "error" || dialects::holds_error(event.json)))
-    dialects::note_error(event.json, streamed || any_event_, exchange_);
+  if (exchange_.kind == model::Kind::kLlm && ((event.failed && event.kind != Event::Kind::kGrpc) || event.name == "error" || dialects::holds_error(event.json)))
+    note_error(event, streamed || any_event_);
   any_event_ = true;
   selection_.decoder->event(event, exchange_);
+}
+
+void Call::note_error(const Event& event, bool in_stream) {
+  dialects::note_error(event.json, in_stream, exchange_);
+  // An event stream names its exceptions in the frame.
+  if (event.kind == Event::Kind::kFrame && exchange_.error->type.empty()) exchange_.error->type = std::string(event.name);
 }
 
 void Call::lost(Direction direction, std::uint64_t bytes) {

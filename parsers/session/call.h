@@ -43,11 +43,12 @@ class Call final : public ResponseBody::Sink, public RequestBody::Sink {
 
  private:
   void on_request_field(std::string_view name, std::string_view value) override;
-  void on_request_message(std::string_view bytes) override;
+  void on_request_message(std::string_view piece, bool last) override;
   void on_event(const Event& event) override;
 
   void conclude_request(bool whole, std::uint64_t end_pos);
   void adopt(Selection selection);
+  void note_error(const Event& event, bool in_stream);
   void settle_usage(bool whole);
   std::uint64_t since_start(std::uint64_t now_ns) const { return now_ns > start_ns_ ? now_ns - start_ns_ : 0; }
 

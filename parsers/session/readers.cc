@@ -1,11 +1,18 @@
 #include "parsers/session/readers.h"
 
+#include "parsers/wire/eventstream/eventstream.h"
+#include "parsers/wire/grpc/grpc.h"
 #include "parsers/wire/sse/sse.h"
 
 namespace penstock::parsers::session {
 namespace {
 
 namespace json = wire::json;
+
+std::span<const std::uint8_t> as_bytes(std::string_view text) {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+std::string_view as_text(std::span<const std::uint8_t> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 // One document, NDJSON, or an array whose elements come one by one.
 class JsonReader final : public ResponseBody::Reader, json::ValueSink {
@@ -88,6 +95,68 @@ class SseReader final : public ResponseBody::Reader, wire::sse::Sink {
   bool whole_ = false;
 };
 
+// An AWS event stream: each message is one event, once its checksum has proved it.
+class FrameReader final : public ResponseBody::Reader, wire::eventstream::Sink {
+ public:
+  FrameReader(json::DigestOptions options, ResponseBody::Sink& sink) : sink_(sink), digest_(options), parser_(*this) {}
+
+  void feed(std::string_view bytes) override { parser_.feed(as_bytes(bytes)); }
+  void lost() override { parser_.gap(); }
+  void finish(bool) override { parser_.finish(); }
+
+ private:
+  void on_message_begin(const wire::eventstream::Headers& headers, std::uint32_t) override {
+    digest_.clear();
+    failed_ = headers.get(":message-type") != "event" && !headers.get(":message-type").empty();
+    name_ = headers.get(":event-type");
+    if (failed_) name_ = !headers.get(":exception-type").empty() ? headers.get(":exception-type") : headers.get(":error-code");
+  }
+  void on_payload(std::span<const std::uint8_t> bytes) override { digest_.feed(as_text(bytes)); }
+  void on_message_end(bool valid) override {
+    if (!valid) return;
+    Event event;
+    event.kind = Event::Kind::kFrame;
+    event.name = name_;
+    event.failed = failed_;
+    if (digest_.finish() == ParseState::kDone) event.json = digest_.root();
+    sink_.on_event(event);
+  }
+
+  ResponseBody::Sink& sink_;
+  json::Digest digest_;
+  wire::eventstream::Parser parser_;
+  std::string name_;
+  bool failed_ = false;
+};
+
+class GrpcReader final : public ResponseBody::Reader, wire::grpc::Sink {
+ public:
+  GrpcReader(std::string_view encoding, ResponseBody::Sink& sink) : sink_(sink), reader_(encoding, *this) {}
+
+  void feed(std::string_view bytes) override { reader_.feed(as_bytes(bytes)); }
+  void lost() override { reader_.gap(0); }
+  void finish(bool) override { reader_.finish(); }
+
+ private:
+  void on_message_begin(std::uint8_t flags, std::uint32_t) override { ours_ = (flags & wire::grpc::kWebTrailers) == 0; }
+  void on_message_data(std::span<const std::uint8_t> bytes) override { pass(as_text(bytes), false, false); }
+  void on_message_end(bool whole) override { pass({}, true, !whole); }
+
+  void pass(std::string_view piece, bool last, bool failed) {
+    if (!ours_) return;
+    Event event;
+    event.kind = Event::Kind::kGrpc;
+    event.data = piece;
+    event.last = last;
+    event.failed = failed;
+    sink_.on_event(event);
+  }
+
+  ResponseBody::Sink& sink_;
+  wire::grpc::MessageReader reader_;
+  bool ours_ = true;
+};
+
 class OpaqueReader final : public ResponseBody::Reader {
  public:
   void feed(std::string_view) override {}
@@ -103,6 +172,14 @@ std::unique_ptr<ResponseBody::Reader> make_json_reader(json::DigestOptions optio
 
 std::unique_ptr<ResponseBody::Reader> make_sse_reader(json::DigestOptions options, ResponseBody::Sink& sink) {
   return std::make_unique<SseReader>(options, sink);
+}
+
+std::unique_ptr<ResponseBody::Reader> make_frame_reader(json::DigestOptions options, ResponseBody::Sink& sink) {
+  return std::make_unique<FrameReader>(options, sink);
+}
+
+std::unique_ptr<ResponseBody::Reader> make_grpc_reader(std::string_view encoding, ResponseBody::Sink& sink) {
+  return std::make_unique<GrpcReader>(encoding, sink);
 }
 
 std::unique_ptr<ResponseBody::Reader> make_opaque_reader() { return std::make_unique<OpaqueReader>(); }

@@ -1,5 +1,7 @@
 #include "parsers/session/response_body.h"
 
+#include <zlib.h>
+
 #include <algorithm>
 
 #include "parsers/session/readers.h"
@@ -12,6 +14,15 @@ std::string_view skip_blank(std::string_view text) {
   if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
   const std::size_t at = text.find_first_not_of(" \t\r\n");
   return at == std::string_view::npos ? std::string_view{} : text.substr(at);
+}
+
+constexpr std::size_t kPreludeBytes = 12;
+
+bool event_stream_prelude(std::string_view start) {
+  if (start.size() < kPreludeBytes) return false;
+  const auto* bytes = reinterpret_cast<const Bytef*>(start.data());
+  const uLong announced = static_cast<uLong>(bytes[8]) << 24 | static_cast<uLong>(bytes[9]) << 16 | static_cast<uLong>(bytes[10]) << 8 | bytes[11];
+  return crc32(0, bytes, 8) == announced;
 }
 
 constexpr std::string_view kSseFields[] = {"data:", "event:", "id:", "retry:", "error:", ":"};
@@ -30,6 +41,7 @@ ResponseBody::ResponseBody(const wire::http::Fields& fields, wire::json::DigestO
     : sink_(sink),
       options_(options),
       media_type_(wire::http::media_type(fields.get("content-type"))),
+      grpc_encoding_(fields.get("grpc-encoding")),
       decoder_(fields.get("content-encoding"), *this) {}
 
 void ResponseBody::feed(std::string_view bytes) { decoder_.feed(bytes); }
@@ -38,7 +50,8 @@ void ResponseBody::on_content(std::string_view bytes) {
   if (!reader_) {
     if (start_.empty()) {
       reader_ = choose(bytes, false);
-      if (!reader_) start_.assign(skip_blank(bytes).empty() ? std::string_view{} : bytes);
+      // Blank bytes before the first event only keep the connection alive.
+      if (!reader_ && !skip_blank(bytes).empty()) start_.assign(bytes);
     } else {
       start_.append(bytes);
       reader_ = choose(start_, false);
@@ -54,8 +67,13 @@ void ResponseBody::on_content(std::string_view bytes) {
 }
 
 std::unique_ptr<ResponseBody::Reader> ResponseBody::choose(std::string_view start, bool last) const {
-  if (media_type_.starts_with("application/vnd.amazon.eventstream")) return make_opaque_reader();
-  if (media_type_.starts_with("application/grpc")) return make_opaque_reader();
+  if (media_type_ == "application/vnd.amazon.eventstream") return make_frame_reader(options_, sink_);
+  if (media_type_.starts_with("application/grpc")) return make_grpc_reader(grpc_encoding_, sink_);
+  if (!start.empty() && start.front() == '\0') {
+    // No text: an event stream shows itself by the checksum of its first twelve bytes.
+    if (start.size() < kPreludeBytes && !last) return nullptr;
+    return event_stream_prelude(start) ? make_frame_reader(options_, sink_) : make_opaque_reader();
+  }
   const std::string_view text = skip_blank(start);
   if (text.empty()) return nullptr;
   if (text.front() == '{' || text.front() == '[') return make_json_reader(options_, sink_);

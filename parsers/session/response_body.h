@@ -43,6 +43,7 @@ class ResponseBody final : ContentDecoder::Sink {
   Sink& sink_;
   wire::json::DigestOptions options_;
   std::string media_type_;
+  std::string grpc_encoding_;
   ContentDecoder decoder_;
   std::string start_;   // the first bytes, until they tell the format
   std::unique_ptr<Reader> reader_;
