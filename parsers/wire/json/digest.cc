@@ -43,34 +43,46 @@ void Builder::release() {
   nodes_.shrink_to_fit();
   text_.shrink_to_fit();
   frames_.shrink_to_fit();
-  key_ = {};
   tap_key_ = {};
 }
 
-void Builder::key(std::string_view key) {
-  key_.assign(key);
+inline void Builder::key(std::string_view key) {
+  if (frames_.back().node == kMuted && options_.tap == nullptr) return;
+  key_at_ = static_cast<std::uint32_t>(text_.size());
+  key_size_ = static_cast<std::uint16_t>(key.size());
+  text_.append(key);
   has_key_ = true;
 }
 
-std::uint32_t Builder::keep_text(std::string_view text) {
+// The value of the key is not kept.
+inline void Builder::drop_key() {
+  if (has_key_) text_.resize(key_at_);
+  has_key_ = false;
+}
+
+inline std::uint32_t Builder::keep_text(std::string_view text) {
   const auto at = static_cast<std::uint32_t>(text_.size());
   text_.append(text);
   return at;
 }
 
-std::uint32_t Builder::add(Type type, std::uint64_t at) {
-  if (element_level() && !nodes_.empty()) {
+inline std::uint32_t Builder::add(Type type, std::uint64_t at) {
+  const bool element = element_level();
+  if (element && !nodes_.empty()) {
     // The element before it was delivered; a new one starts.
     nodes_.clear();
     text_.clear();
   }
-  const bool root = frames_.empty() || element_level();
-  const bool parent_kept = root || frames_.back().node != kMuted;
-  if (!parent_kept) return kMuted;
-  if (nodes_.size() >= options_.nodes || text_.size() + key_.size() + limits::kJsonNumberBytes > options_.text_bytes) {
+  const bool root = frames_.empty() || element;
+  if (!root && frames_.back().node == kMuted) {
+    drop_key();
+    return kMuted;
+  }
+  if (nodes_.size() >= options_.nodes || text_.size() + limits::kJsonNumberBytes > options_.text_bytes) {
     if (muted_ || !make_room()) {
       muted_ = true;
       if (!root) ++nodes_[frames_.back().node].dropped;
+      drop_key();
       return kMuted;
     }
   }
@@ -78,32 +90,28 @@ std::uint32_t Builder::add(Type type, std::uint64_t at) {
   Node& node = nodes_.emplace_back();
   node.type = type;
   node.begin = at;
-  if (!root) {
-    Node& parent = nodes_[frames_.back().node];
-    ++parent.children;
-    if (has_key_) {
-      node.key_at = keep_text(key_);
-      node.key_size = static_cast<std::uint16_t>(key_.size());
-    }
+  if (!root) ++nodes_[frames_.back().node].children;
+  if (has_key_) {
+    node.key_at = key_at_;
+    node.key_size = key_size_;
+    has_key_ = false;
   }
-  has_key_ = false;
   return index;
 }
 
-void Builder::open(Type type, std::uint64_t at) {
+inline void Builder::open(Type type, std::uint64_t at) {
   if (frames_.empty() && split_root_array_ && type == Type::kArray) {
     root_is_array_ = true;
     frames_.push_back(Frame{kMuted});
     return;
   }
   if (options_.tap != nullptr && type == Type::kObject) tap_key_.clear();
-  if (options_.tap != nullptr && type == Type::kArray && has_key_) tap_key_ = key_;
+  if (options_.tap != nullptr && type == Type::kArray && has_key_) tap_key_ = pending_key();
   const std::uint32_t node = add(type, at);
   frames_.push_back(Frame{node});
-  has_key_ = false;
 }
 
-void Builder::close(std::uint64_t end) {
+inline void Builder::close(std::uint64_t end) {
   const Frame frame = frames_.back();
   frames_.pop_back();
   tap_key_.clear();
@@ -122,22 +130,21 @@ void Builder::close(std::uint64_t end) {
   if (element_level()) deliver();
 }
 
-bool Builder::tapped(std::string_view key) const {
+inline bool Builder::tapped(std::string_view key) const {
   for (std::size_t i = 0; i < options_.tap_key_count; ++i) {
     if (options_.tap_keys[i] == key) return true;
   }
   return false;
 }
 
-void Builder::string_begin(std::uint64_t at) {
+inline void Builder::string_begin(std::uint64_t at) {
   if (options_.tap != nullptr) {
-    if (has_key_) tap_key_ = key_;
+    if (has_key_) tap_key_ = pending_key();
     tapping_ = tapped(tap_key_);
   }
   string_at_ = at;
   head_size_ = 0;
   current_ = add(Type::kString, at);
-  has_key_ = false;
   if (current_ != kMuted) {
     Node& node = nodes_[current_];
     node.text_at = static_cast<std::uint32_t>(text_.size());
@@ -145,7 +152,7 @@ void Builder::string_begin(std::uint64_t at) {
   }
 }
 
-bool Builder::string_piece(std::string_view piece) {
+inline bool Builder::string_piece(std::string_view piece) {
   if (tapping_) options_.tap->on_string(tap_key_, piece, false);
   const std::size_t head = std::min(piece.size(), sizeof head_ - head_size_);
   std::memcpy(head_ + head_size_, piece.data(), head);
@@ -163,7 +170,7 @@ bool Builder::string_piece(std::string_view piece) {
   return room || tapping_;
 }
 
-void Builder::string_end(std::uint64_t end, std::uint64_t decoded) {
+inline void Builder::string_end(std::uint64_t end, std::uint64_t decoded) {
   if (tapping_) options_.tap->on_string(tap_key_, {}, true);
   tapping_ = false;
   const bool blob = is_blob(std::string_view(head_, head_size_), decoded);
@@ -179,9 +186,8 @@ void Builder::string_end(std::uint64_t end, std::uint64_t decoded) {
   if (element_level()) deliver();
 }
 
-void Builder::number(std::uint64_t at, std::string_view text, bool whole) {
+inline void Builder::number(std::uint64_t at, std::string_view text, bool whole) {
   const std::uint32_t index = add(Type::kNumber, at);
-  has_key_ = false;
   if (index != kMuted) {
     const std::uint32_t text_at = keep_text(text);
     Node& node = nodes_[index];
@@ -194,9 +200,8 @@ void Builder::number(std::uint64_t at, std::string_view text, bool whole) {
   if (element_level()) deliver();
 }
 
-void Builder::literal(std::uint64_t at, Literal literal) {
+inline void Builder::literal(std::uint64_t at, Literal literal) {
   const std::uint32_t index = add(literal == Literal::kNull ? Type::kNull : Type::kBool, at);
-  has_key_ = false;
   if (index != kMuted) {
     Node& node = nodes_[index];
     node.truth = literal == Literal::kTrue;
@@ -207,7 +212,7 @@ void Builder::literal(std::uint64_t at, Literal literal) {
   if (element_level()) deliver();
 }
 
-void Builder::root_end(std::uint64_t) {
+inline void Builder::root_end(std::uint64_t) {
   if (sink_ == nullptr) return;
   if (!root_is_array_ || !split_root_array_) deliver();
   root_is_array_ = false;
@@ -274,11 +279,25 @@ bool Builder::make_room() {
     node.text_at = used;
     used += node.text_size;
   }
+  if (has_key_) {
+    std::memmove(text_.data() + used, text_.data() + key_at_, key_size_);
+    key_at_ = used;
+    used += key_size_;
+  }
   text_.resize(used);
   return true;
 }
 
 }  // namespace detail
+
+// Here and not in the header, so that scanner and builder become one function.
+ParseState Digest::feed(std::string_view bytes) {
+  const ParseState state = scanner_.feed(bytes);
+  builder_.seen_ = scanner_.offset();
+  return state;
+}
+
+ParseState Digest::finish() { return scanner_.finish(); }
 
 std::uint32_t Value::index() const { return static_cast<std::uint32_t>(node_ - digest_->builder_.nodes_.data()); }
 

@@ -216,7 +216,8 @@ class Builder {
   bool element_level() const { return split_root_array_ && root_is_array_ && frames_.size() == 1; }
   void deliver();
   bool tapped(std::string_view key) const;
-  std::string_view tap_key() const;
+  std::string_view pending_key() const { return std::string_view(text_).substr(key_at_, key_size_); }
+  void drop_key();
 
   std::vector<Frame> frames_;
   std::uint32_t current_ = kMuted;  // node of the open string
@@ -226,8 +227,10 @@ class Builder {
   std::uint64_t string_at_ = 0;
   std::size_t head_size_ = 0;
   char head_[64];                   // first bytes of the open string, to tell blobs from text
-  std::string key_;                 // pending member key
+  // The key whose value comes next: the last bytes of the text.
   bool has_key_ = false;
+  std::uint32_t key_at_ = 0;
+  std::uint16_t key_size_ = 0;
   std::string tap_key_;
 };
 
@@ -241,13 +244,9 @@ class Digest {
   Digest(const Digest&) = delete;
   Digest& operator=(const Digest&) = delete;
 
-  ParseState feed(std::string_view bytes) {
-    const ParseState state = scanner_.feed(bytes);
-    builder_.seen_ = scanner_.offset();
-    return state;
-  }
+  ParseState feed(std::string_view bytes);
   // The document has ended. kDone: it was whole.
-  ParseState finish() { return scanner_.finish(); }
+  ParseState finish();
   ParseState state() const { return scanner_.result(); }
 
   Value root() const { return value(0); }

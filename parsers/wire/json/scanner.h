@@ -39,6 +39,9 @@
 #include "parsers/core/parse_state.h"
 #include "parsers/wire/json/text.h"
 
+// One token is a few nanoseconds: a call per token would be a third of it.
+#define PN_JSON_INLINE inline __attribute__((always_inline))
+
 namespace penstock::parsers::wire::json {
 
 enum class Literal : std::uint8_t { kNull, kTrue, kFalse };
@@ -135,6 +138,13 @@ class Scanner {
     return true;
   }
 
+  // The comma that usually follows a value at once.
+  const char* comma(const char* p, const char* end) {
+    if (p == end || *p != ',' || state_ != State::kAfterValue) return p;
+    state_ = in_object() ? State::kKey : State::kValue;
+    return p + 1;
+  }
+
   void after_value(std::uint64_t end) {
     if (depth_ != 0) {
       state_ = State::kAfterValue;
@@ -144,7 +154,7 @@ class Scanner {
     handler_.root_end(end);
   }
 
-  const char* step(const char* p, const char* end, const char* begin) {
+  PN_JSON_INLINE const char* step(const char* p, const char* end, const char* begin) {
     switch (state_) {
       case State::kValue:
       case State::kFirstValue: {
@@ -216,7 +226,7 @@ class Scanner {
     return end;
   }
 
-  const char* value(const char* p, const char* end, const char* begin) {
+  PN_JSON_INLINE const char* value(const char* p, const char* end, const char* begin) {
     const char c = *p;
     if (c == '"') {
       handler_.string_begin(at(p, begin));
@@ -228,7 +238,7 @@ class Scanner {
         if (q != p) handler_.string_piece(std::string_view(p, static_cast<std::size_t>(q - p)));
         handler_.string_end(at(q + 1, begin), static_cast<std::uint64_t>(q - p));
         after_value(at(q + 1, begin));
-        return q + 1;
+        return comma(q + 1, end);
       }
       return p;
     }
@@ -272,7 +282,7 @@ class Scanner {
       handler_.array_end(after);
     }
     after_value(after);
-    return p + 1;
+    return comma(p + 1, end);
   }
 
   void begin_string(bool key) {
@@ -400,7 +410,7 @@ class Scanner {
     }
     if (q != end && number_size_ == 0) {
       end_number(p, static_cast<std::size_t>(q - p), at(q, begin));
-      return q;
+      return comma(q, end);
     }
     const std::size_t room = sizeof number_ - std::min(number_size_, sizeof number_);
     std::memcpy(number_ + std::min(number_size_, sizeof number_), p, std::min(room, static_cast<std::size_t>(q - p)));
@@ -429,6 +439,7 @@ class Scanner {
     if (matched_ == text.size()) {
       handler_.literal(token_at_, literal_);
       after_value(at(p, begin));
+      return comma(p, end);
     }
     return p;
   }
@@ -456,3 +467,5 @@ class Scanner {
 };
 
 }  // namespace penstock::parsers::wire::json
+
+#undef PN_JSON_INLINE

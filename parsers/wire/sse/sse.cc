@@ -40,10 +40,10 @@ const char* Parser::step(const char* p, const char* end) {
       }
       return p;
     case State::kLineStart:
-      if (end - p >= 5 && std::memcmp(p, "data:", 5) == 0) {  // what nearly every line is
-        name_.assign("data");
-        end_name();
-        return p + 5;
+      if (end - p >= 6 && p[4] == ':' && std::memcmp(p, "data", 4) == 0) {  // what nearly every line is
+        begin_data();
+        state_ = State::kData;
+        return p + (p[5] == ' ' ? 6 : 5);
       }
       if (*p == ':') {
         ++comments_;
@@ -72,7 +72,7 @@ const char* Parser::step(const char* p, const char* end) {
       return p + 1;
     }
     case State::kSpace:
-      state_ = name_ == "data" ? State::kData : State::kValue;
+      state_ = is_data_ ? State::kData : State::kValue;
       return *p == ' ' ? p + 1 : p;
     case State::kData:
     case State::kValue:
@@ -111,11 +111,15 @@ const char* Parser::step(const char* p, const char* end) {
 void Parser::end_name() {
   value_.clear();
   value_cut_ = false;
-  if (name_ == "data") {
-    if (has_data_) data("\n");
-    has_data_ = true;
-  }
+  is_data_ = name_ == "data";
+  if (is_data_) begin_data();
   state_ = State::kSpace;
+}
+
+void Parser::begin_data() {
+  if (has_data_) data("\n");
+  is_data_ = true;
+  has_data_ = true;
 }
 
 void Parser::end_line() {
@@ -123,7 +127,7 @@ void Parser::end_line() {
   state_ = State::kLineStart;
   if (comment) return;
   any_field_ = true;
-  if (name_ == "data") return;
+  if (is_data_) return;
   if (name_ == "event") type_ = value_;
   if (name_ == "id") id_ = value_;
   sink_.on_field(name_, value_, !value_cut_);

@@ -49,6 +49,7 @@ class Parser {
   const char* step(const char* p, const char* end);
   void end_line();
   void end_name();
+  void begin_data();
   void data(std::string_view piece);
   void end_event(bool terminated);
   void reset_event();
@@ -61,6 +62,7 @@ class Parser {
   bool value_cut_ = false;
   bool any_field_ = false;
   bool has_data_ = false;
+  bool is_data_ = false;         // the field of this line
   std::uint8_t head_size_ = 0;
   char head_[32];
   std::uint64_t data_bytes_ = 0;

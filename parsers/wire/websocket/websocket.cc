@@ -1,6 +1,8 @@
 #include "parsers/wire/websocket/websocket.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 
 #include "parsers/core/limits.h"
 
@@ -139,9 +141,17 @@ void Connection::Half::payload(std::span<const std::uint8_t> bytes) {
   while (!bytes.empty()) {
     const std::size_t size = std::min(bytes.size(), plain.size());
     // The mask turned to where the payload stands, so that whole words can be undone.
-    std::array<std::uint8_t, 4> mask{};
-    for (std::size_t i = 0; i < 4; ++i) mask[i] = mask_[(mask_at_ + i) % 4];
-    for (std::size_t i = 0; i < size; ++i) plain[i] = static_cast<std::uint8_t>(bytes[i] ^ mask[i % 4]);
+    std::array<std::uint8_t, 8> mask{};
+    for (std::size_t i = 0; i < mask.size(); ++i) mask[i] = mask_[(mask_at_ + i) % 4];
+    const auto mask_word = std::bit_cast<std::uint64_t>(mask);
+    std::size_t i = 0;
+    for (; i + 8 <= size; i += 8) {
+      std::uint64_t word = 0;
+      std::memcpy(&word, bytes.data() + i, 8);
+      word ^= mask_word;
+      std::memcpy(plain.data() + i, &word, 8);
+    }
+    for (; i < size; ++i) plain[i] = static_cast<std::uint8_t>(bytes[i] ^ mask[i % 8]);
     mask_at_ += size;
     content(std::span(plain).first(size));
     bytes = bytes.subspan(size);
