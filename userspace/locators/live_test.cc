@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -102,18 +103,21 @@ int uprobe_event_type() {
   return type;
 }
 
-// Of the main thread, which does all TLS of these clients. (Inheriting to new threads does not work for this kind of event:
-// the kernel reads uprobe_path again from the memory of whoever clones, and the clone fails.)
-base::Fd count_hits(pid_t pid, const std::string& path, std::uint64_t offset, bool on_return) {
+// Whose calls count. Inheriting counters to new threads does not work for this kind of event (the kernel reads
+// uprobe_path again from the memory of whoever clones, and the clone fails): a program whose TLS runs on other threads is
+// a file of its own, counted on every CPU.
+enum class Counted { kMainThread, kEveryoneOnThisFile };
+
+base::Fd count_hits(pid_t pid, int cpu, const std::string& path, std::uint64_t offset, bool on_return) {
   perf_event_attr attr{};
   attr.size = sizeof(attr);
   attr.type = static_cast<std::uint32_t>(uprobe_event_type());
   attr.config = on_return ? 1 : 0;
   attr.uprobe_path = reinterpret_cast<std::uint64_t>(path.c_str());
   attr.probe_offset = offset;
-  attr.disabled = 1;
-  attr.enable_on_exec = 1;
-  return base::Fd(static_cast<int>(syscall(SYS_perf_event_open, &attr, pid, -1, -1, PERF_FLAG_FD_CLOEXEC)));
+  attr.disabled = pid >= 0 ? 1 : 0;
+  attr.enable_on_exec = pid >= 0 ? 1 : 0;
+  return base::Fd(static_cast<int>(syscall(SYS_perf_event_open, &attr, pid, cpu, -1, PERF_FLAG_FD_CLOEXEC)));
 }
 
 struct Hits {
@@ -121,10 +125,20 @@ struct Hits {
   int status = -1;
 };
 
-bool writes(CallShape s) { return s == CallShape::kTlsWriteOut || s == CallShape::kTlsWriteRet || s == CallShape::kTlsWriteFlagsOut; }
+bool writes(CallShape s) {
+  switch (s) {
+    case CallShape::kTlsWriteOut:
+    case CallShape::kTlsWriteRet:
+    case CallShape::kTlsWriteFlagsOut:
+    case CallShape::kGoWrite:
+    case CallShape::kAeadSeal:
+    case CallShape::kAeadSealScatter: return true;
+    default: return false;
+  }
+}
 
 // Runs the command with every site of the plan counted.
-Hits run_counted(const std::string& image, const AttachPlan& plan, std::vector<std::string> command) {
+Hits run_counted(Counted counted, const std::string& image, const AttachPlan& plan, std::vector<std::string> command) {
   int gate[2];
   EXPECT_EQ(pipe2(gate, O_CLOEXEC), 0);
   const pid_t pid = fork();
@@ -139,8 +153,11 @@ Hits run_counted(const std::string& image, const AttachPlan& plan, std::vector<s
   }
   std::vector<std::pair<base::Fd, std::uint64_t Hits::*>> counters;
   const auto count = [&](std::uint64_t offset, bool on_return, std::uint64_t Hits::*member) {
-    counters.emplace_back(count_hits(pid, image, offset, on_return), member);
-    EXPECT_TRUE(counters.back().first) << std::hex << offset << ": " << strerror(errno);
+    const bool everyone = counted == Counted::kEveryoneOnThisFile;
+    for (int cpu = 0; cpu < (everyone ? static_cast<int>(sysconf(_SC_NPROCESSORS_CONF)) : 1); ++cpu) {
+      counters.emplace_back(count_hits(everyone ? -1 : pid, everyone ? cpu : -1, image, offset, on_return), member);
+      EXPECT_TRUE(counters.back().first) << std::hex << offset << ": " << strerror(errno);
+    }
   };
   for (const ProbeSite& s : plan.sites) {
     if (s.shape == CallShape::kTlsFree) continue;
@@ -178,7 +195,7 @@ TEST(LiveProbes, CurlIsCountedOncePerCall) {
   const AttachPlan plan = plan_of(kLibssl, "openssl");
   std::vector<std::string> command = {"/usr/bin/curl", "-sk", "--http1.1"};
   for (int i = 0; i < kRequests; ++i) command.push_back("https://127.0.0.1:" + server.port() + "/");
-  const Hits hits = run_counted(kLibssl, plan, command);
+  const Hits hits = run_counted(Counted::kMainThread, kLibssl, plan, command);
   EXPECT_EQ(hits.status, 0);
   EXPECT_EQ(server.requests(), kRequests);
   EXPECT_EQ(hits.writes, static_cast<std::uint64_t>(kRequests));
@@ -195,7 +212,7 @@ TEST(LiveProbes, PythonIsCountedOncePerCall) {
       "for _ in range(int(sys.argv[2])):\n"
       "    c.request('GET', '/')\n"
       "    assert c.getresponse().read() == b'ok'\n";
-  const Hits hits = run_counted(kLibssl, plan, {"/usr/bin/python3", "-c", script, server.port(), std::to_string(kRequests)});
+  const Hits hits = run_counted(Counted::kMainThread, kLibssl, plan, {"/usr/bin/python3", "-c", script, server.port(), std::to_string(kRequests)});
   EXPECT_EQ(hits.status, 0);
   EXPECT_EQ(server.requests(), kRequests);
   EXPECT_EQ(hits.writes, static_cast<std::uint64_t>(kRequests));
@@ -212,13 +229,135 @@ TEST(LiveProbes, NodeIsSeenThroughItsStaticCopy) {
       "(async () => { for (let i = 0; i < +process.argv[2]; i++) {\n"
       "  const r = await fetch('https://127.0.0.1:' + process.argv[1] + '/'); if (await r.text() !== 'ok') process.exit(3); }\n"
       "  process.exit(0); })();\n";
-  const Hits hits = run_counted(PENSTOCK_TEST_NODE, plan, {PENSTOCK_TEST_NODE, "-e", script, server.port(), std::to_string(kRequests)});
+  const Hits hits = run_counted(Counted::kMainThread, PENSTOCK_TEST_NODE, plan, {PENSTOCK_TEST_NODE, "-e", script, server.port(), std::to_string(kRequests)});
   EXPECT_EQ(hits.status, 0);
   EXPECT_EQ(server.requests(), kRequests);
   // Node offers the first request again while its handshake runs; those calls write nothing.
   EXPECT_GE(hits.writes, static_cast<std::uint64_t>(kRequests));
   EXPECT_EQ(hits.write_returns, hits.writes);
   EXPECT_GE(hits.reads, static_cast<std::uint64_t>(kRequests));
+}
+
+TEST(LiveProbes, WgetIsSeenThroughGnuTls) {
+  const Server server;
+  const std::string library = "/usr/lib/x86_64-linux-gnu/libgnutls.so.30";
+  std::vector<std::string> command = {"/usr/bin/wget", "-q", "-O", "/dev/null", "--no-check-certificate"};
+  for (int i = 0; i < kRequests; ++i) command.push_back("https://127.0.0.1:" + server.port() + "/");
+  const Hits hits = run_counted(Counted::kMainThread, library, plan_of(library, "gnutls"), command);
+  EXPECT_EQ(hits.status, 0);
+  EXPECT_EQ(server.requests(), kRequests);
+  EXPECT_EQ(hits.writes, static_cast<std::uint64_t>(kRequests));
+  EXPECT_EQ(hits.write_returns, hits.writes);
+  EXPECT_GE(hits.reads, static_cast<std::uint64_t>(kRequests));
+}
+
+// A file of its own: nobody else on this machine runs it.
+class PrivateFile {
+ public:
+  PrivateFile() {
+    char pattern[] = "/tmp/locators_live_test.XXXXXX";
+    directory_ = mkdtemp(pattern);
+  }
+  ~PrivateFile() { std::filesystem::remove_all(directory_); }
+  std::string path() const { return directory_ / "program"; }
+  const std::filesystem::path& directory() const { return directory_; }
+  void copy(const std::string& original) { std::filesystem::copy_file(original, path()); }
+
+ private:
+  std::filesystem::path directory_;
+};
+
+const char* const kFetch =
+    "(async () => { for (let i = 0; i < 5; i++) {\n"
+    "  const r = await fetch('https://127.0.0.1:' + globalThis.port + '/', globalThis.options);\n"
+    "  if (await r.text() !== 'ok') throw new Error('answer'); }\n"
+    "  globalThis.end(); })();\n";
+
+TEST(LiveProbes, BunIsSeenThroughBoringSsl) {
+  const Server server;
+  PrivateFile bun;
+  bun.copy(PENSTOCK_TEST_PROGRAMS "/@oven/bun-linux-x64/bin/bun");
+  const std::string script = "globalThis.port = '" + server.port() + "'; globalThis.options = { tls: { rejectUnauthorized: false } };"
+                             "globalThis.end = () => process.exit(0);" + kFetch;
+  const Hits hits = run_counted(Counted::kEveryoneOnThisFile, bun.path(), plan_of(bun.path(), "boringssl"), {bun.path(), "-e", script});
+  EXPECT_EQ(hits.status, 0);
+  EXPECT_EQ(server.requests(), kRequests);
+  EXPECT_GE(hits.writes, static_cast<std::uint64_t>(kRequests));
+  EXPECT_EQ(hits.write_returns, hits.writes);
+  EXPECT_GE(hits.reads, static_cast<std::uint64_t>(kRequests));
+}
+
+TEST(LiveProbes, DenoIsSeenAtTheAeadBoundary) {
+  const Server server;
+  PrivateFile deno;
+  deno.copy(PENSTOCK_TEST_PROGRAMS "/@deno/linux-x64-glibc/deno");
+  const std::string script = "globalThis.port = '" + server.port() + "'; globalThis.options = {}; globalThis.end = () => Deno.exit(0);" + kFetch;
+  const AttachPlan plan = plan_of(deno.path(), "awslc");
+  const Hits hits = run_counted(Counted::kEveryoneOnThisFile, deno.path(), plan,
+                                {deno.path(), "eval", "--unsafely-ignore-certificate-errors", script});
+  EXPECT_EQ(hits.status, 0);
+  EXPECT_EQ(server.requests(), kRequests);
+  EXPECT_GE(hits.writes, static_cast<std::uint64_t>(kRequests));  // and the records of the handshake
+  EXPECT_GE(hits.reads, static_cast<std::uint64_t>(kRequests));
+}
+
+class LiveGo : public testing::TestWithParam<std::vector<std::string>> {};
+
+TEST_P(LiveGo, IsSeenHoweverItWasLinked) {
+  const Server server;
+  PrivateFile program;
+  {
+    std::ofstream source(program.directory() / "main.go");
+    source << "package main\n"
+              "import (\"crypto/tls\"; \"io\"; \"net/http\"; \"os\")\n"
+              "func main() {\n"
+              "  c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}\n"
+              "  for i := 0; i < 5; i++ {\n"
+              "    r, err := c.Get(os.Args[1]); if err != nil { os.Exit(1) }\n"
+              "    if b, _ := io.ReadAll(r.Body); string(b) != \"ok\" { os.Exit(2) }\n"
+              "    r.Body.Close()\n"
+              "  }\n"
+              "}\n";
+  }
+  std::vector<std::string> build = {"/usr/bin/env", "CGO_ENABLED=0", "GO111MODULE=off", "GOCACHE=" PENSTOCK_TEST_GOCACHE, "/usr/bin/go", "build", "-o", program.path()};
+  build.insert(build.end(), GetParam().begin(), GetParam().end());
+  build.push_back(program.directory() / "main.go");
+  ASSERT_EQ(run_counted(Counted::kMainThread, "", {}, build).status, 0);
+  const AttachPlan plan = plan_of(program.path(), "go");
+  const Hits hits = run_counted(Counted::kEveryoneOnThisFile, program.path(), plan, {program.path(), "https://127.0.0.1:" + server.port() + "/"});
+  EXPECT_EQ(hits.status, 0);
+  EXPECT_EQ(server.requests(), kRequests);
+  // A call is repeated when the stack check made the stack grow.
+  EXPECT_GE(hits.writes, static_cast<std::uint64_t>(kRequests));
+  EXPECT_LE(hits.writes, static_cast<std::uint64_t>(2 * kRequests));
+  EXPECT_GE(hits.reads, static_cast<std::uint64_t>(2 * kRequests));  // entries and returns
+}
+
+INSTANTIATE_TEST_SUITE_P(Linked, LiveGo,
+                         testing::Values(std::vector<std::string>{}, std::vector<std::string>{"-ldflags=-s -w"},
+                                         std::vector<std::string>{"-buildmode=pie", "-ldflags=-s -w"}));
+
+// Programs that cannot be driven against this server without an account: their calls are found.
+TEST(Programs, AreLocatedWithoutSymbols) {
+  const auto sites = [](const std::string& path, std::string_view runtime) { return plan_of(PENSTOCK_TEST_PROGRAMS + path, runtime).sites.size(); };
+  EXPECT_EQ(sites("/@anthropic-ai/claude-code-linux-x64/claude", "boringssl"), 2u);
+  EXPECT_EQ(sites("/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex", "awslc"), 4u);
+  EXPECT_EQ(sites("/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex", "openssl"), 2u);
+  EXPECT_EQ(sites("/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/codex-resources/voice/bin/codex-voice-host", "ring"), 4u);
+  EXPECT_EQ(plan_of("/usr/lib/x86_64-linux-gnu/libnspr4.so", "nss").sites.size(), 4u);
+}
+
+TEST(Programs, WithoutTlsHaveNoPlan) {
+  for (const char* path : {"/usr/bin/bash", "/usr/bin/curl", "/lib/x86_64-linux-gnu/libc.so.6", "/usr/lib/x86_64-linux-gnu/libcrypto.so.3"}) {
+    const base::Fd fd(open(path, O_RDONLY | O_CLOEXEC));
+    auto file = MappedFile::map(fd.get());
+    ASSERT_TRUE(file) << path;
+    auto image = ElfImage::parse(file->bytes());
+    ASSERT_TRUE(image) << path;
+    const Analysis found = analyze(*image, registry());
+    EXPECT_TRUE(found.plans.empty()) << path << " " << found.plans[0].runtime;
+    EXPECT_TRUE(found.misses.empty()) << path << " " << found.misses[0].runtime;
+  }
 }
 
 }  // namespace
