@@ -47,7 +47,7 @@ class Messages : public Decoder {
     } else if (type == "error") {
       note_error(body, event.kind != Event::Kind::kJson, exchange);
     } else if (type == "message" || (body["content"].is_array() && body["usage"].is_object())) {
-      document(body, exchange);
+      head(body, exchange);
     }
   }
 
@@ -56,10 +56,7 @@ class Messages : public Decoder {
     take_string(message["id"], exchange.response_id);
     take_string(message["model"], exchange.response_model);
     usage(message["usage"], exchange);
-  }
-
-  void document(Json message, model::Exchange& exchange) {
-    head(message, exchange);
+    // All of a plain answer; a stream that resumes a program's tool call begins with that call.
     if (const auto reason = string_of(message["stop_reason"])) exchange.finish_reason = std::string(*reason);
     for (Json content : message["content"].items()) block(content, exchange);
   }

@@ -24,7 +24,8 @@ void ResponseReader::item(Json item, model::Exchange& exchange) {
   if (!item.complete() || !client_call(item, type)) return;
   model::CallId id = call_id(item["call_id"]);
   if (std::holds_alternative<std::monostate>(id)) id = call_id(item["id"]);
-  const std::string_view name = string_of(item["name"]).value_or(type);
+  // Tools of OpenAI's own making have no name but that of their call.
+  const std::string_view name = string_of(item["name"]).value_or(type == "tool_search_call" ? "tool_search" : type);
   // The item's own id may change between the events of one stream; the call's does not.
   const bool known = std::any_of(exchange.tool_calls.begin(), exchange.tool_calls.end(),
                                  [&id](const model::ToolCall& call) { return call.id == id; });
@@ -55,7 +56,7 @@ bool ResponseReader::event(Json event, model::Exchange& exchange) {
     return false;
   }
   if (type.ends_with(".delta")) {
-    exchange.output_text_bytes += event["delta"].text_bytes();
+    if (!type.ends_with("audio.delta")) exchange.output_text_bytes += event["delta"].text_bytes();
     return false;
   }
   const bool last = type == "response.completed" || type == "response.incomplete" || type == "response.failed" ||
