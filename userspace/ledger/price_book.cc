@@ -85,9 +85,9 @@ class PriceBook::Impl {
   }
 
   // The provider and whether the host is known to be its own.
-  std::pair<const PriceProvider*, bool> provider_of(std::string_view name, std::string_view host) const {
+  std::pair<const PriceProvider*, bool> provider_of(std::string_view name, std::string_view host, std::uint16_t port) const {
     for (const Endpoint& e : endpoints) {
-      if (!api::glob_match(e.host, host)) continue;
+      if (!api::glob_match(e.host, host) || (e.port != 0 && port != 0 && e.port != port)) continue;
       const auto found = tables.provider_by_name.find(e.provider);
       return {found == tables.provider_by_name.end() ? nullptr : &tables.providers[found->second], true};
     }
@@ -179,7 +179,7 @@ base::Result<PriceBook> PriceBook::from_text(std::string_view bundle, std::strin
   auto impl = std::make_unique<Impl>();
   PN_CHECK(read_bundle(bundle, impl->tables));
   if (!operator_yaml.empty()) PN_CHECK(read_operator_prices(operator_yaml, std::string(operator_name), impl->tables));
-  for (const Endpoint& e : endpoints) impl->endpoints.push_back({lower(e.host), e.provider});
+  for (const Endpoint& e : endpoints) impl->endpoints.push_back({lower(e.host), e.provider, e.port});
   impl->tables.info.providers = impl->tables.providers.size();
   return PriceBook(std::move(impl));
 }
@@ -188,7 +188,7 @@ Quote PriceBook::lookup(const PriceQuery& query) const {
   using S = model::PriceStatus;
   Quote quote;
   const std::string host = lower(query.host.substr(0, 255));
-  const auto [provider, own_host] = impl_->provider_of(query.provider, host);
+  const auto [provider, own_host] = impl_->provider_of(query.provider, host, query.port);
   const std::string response = clean(query.response_model);
   const std::string request = clean(query.request_model);
   if (!provider || (response.empty() && request.empty())) return quote;
@@ -238,6 +238,7 @@ Quote PriceBook::lookup(const model::Exchange& e) const {
   PriceQuery query;
   query.provider = e.provider;
   query.host = e.host;
+  query.port = e.port;
   query.response_model = e.response_model;
   query.request_model = e.request_model;
   query.when_real_ns = e.timing.start_real_ns;
@@ -257,6 +258,7 @@ Cost PriceBook::cost(const model::Exchange& e) const {
       PriceQuery query;
       query.provider = e.provider;
       query.host = e.host;
+      query.port = e.port;
       query.response_model = pass.model;
       query.when_real_ns = e.timing.start_real_ns;
       query.service_tier = e.service_tier;

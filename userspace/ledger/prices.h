@@ -45,6 +45,7 @@ std::optional<model::NanoUsdPerMillion> parse_rate(std::string_view text, bool* 
 struct PriceQuery {
   std::string_view provider;        // OpenTelemetry gen_ai.provider.name
   std::string_view host;            // without port
+  std::uint16_t port = 0;           // 0: unknown
   std::string_view response_model;
   std::string_view request_model;
   std::int64_t when_real_ns = 0;    // time of the request
@@ -89,6 +90,7 @@ class PriceBook {
   struct Endpoint {
     std::string host;      // the operator says that this host is that provider: its prices are then exact
     std::string provider;
+    std::uint16_t port = 0;  // 0: every port
   };
   struct Options {
     std::string operator_file;             // YAML, `prices: FILE`; empty: none

@@ -6,6 +6,9 @@
 #include <fstream>
 #include <sstream>
 
+#include "userspace/api/doc_page.h"
+#include "userspace/api/prices.pb.h"
+#include "userspace/api/yaml.h"
 #include "userspace/ledger/price_tables.h"
 
 namespace penstock::ledger {
@@ -67,7 +70,7 @@ TEST(Rate, DecimalTextToNanoDollars) {
 }
 
 TEST(Bundle, IsPinnedAndDated) {
-  std::ifstream pin(PENSTOCK_PRICE_BUNDLE ".sha256");
+  std::ifstream pin(PENSTOCK_SOURCE_DIR "/data/prices/bundle.txt.sha256");
   std::string expected;
   pin >> expected;
   unsigned char digest[SHA256_DIGEST_LENGTH];
@@ -217,8 +220,14 @@ TEST(Lookup, Statuses) {
 }
 
 TEST(Lookup, EndpointsMakeAHostTheProviders) {
-  const PriceBook b = book({}, {{"localhost", "openai"}, {"*.corp", "anthropic"}});
-  EXPECT_EQ(b.lookup(call("openai", "localhost", "gpt-5")).status, S::kExact);
+  const PriceBook b = book({}, {{"localhost", "openai", 8080}, {"localhost", "anthropic", 8081}, {"*.corp", "anthropic"}});
+  auto local = call("openai", "localhost", "gpt-5");
+  local.port = 8080;
+  EXPECT_EQ(b.lookup(local).status, S::kExact);
+  local.port = 8081;
+  EXPECT_EQ(b.lookup(local).status, S::kUnpriced) << "the other port is another provider";
+  local.port = 9999;
+  EXPECT_EQ(b.lookup(local).status, S::kAlias);
   EXPECT_EQ(b.lookup(call("", "llm.corp", "claude-opus-4-5")).status, S::kExact);
 }
 
@@ -344,6 +353,21 @@ TEST(Operator, ErrorsSayWhere) {
   EXPECT_EQ(error("prices:\n  - provider: openai\n    model: a\n    input: 1\n    from: yesterday\n").find("prices.yaml:5:"), 0U);
   EXPECT_EQ(error("aliases:\n  - { provider: x, name: a, model: b, model_provider: nobody }\n").find("prices.yaml:2:"), 0U);
   EXPECT_NE(error("prices: [\n"), "accepted");
+}
+
+TEST(PricesPage, ExampleIsAccepted) {
+  const api::DocPage page(PENSTOCK_SOURCE_DIR "/docs/prices.md");
+  ASSERT_FALSE(page.yaml_blocks().empty());
+  for (const std::string& example : page.yaml_blocks()) {
+    auto b = PriceBook::from_text(embedded_bundle(), example, {}, "docs/prices.md");
+    EXPECT_TRUE(b.has_value()) << b.error().message();
+  }
+}
+
+TEST(PricesPage, HasEveryKey) {
+  api::DocPage page(PENSTOCK_SOURCE_DIR "/docs/prices.md");
+  const std::string expected = api::schema_markdown(*api::Prices::descriptor());
+  EXPECT_EQ(page.generated(expected), expected) << "run this test once with PENSTOCK_WRITE_DOCS=1";
 }
 
 TEST(Estimate, UpperBoundIsNeverBelowTheBill) {
