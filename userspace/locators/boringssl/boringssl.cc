@@ -42,7 +42,8 @@ std::optional<std::uint64_t> find_read(const ElfImage& image, const std::map<std
     if (reads && !f.raises(kNotToBeCalled)) implementations.push_back(&f);
     if (reads && f.raises(kNotToBeCalled) && f.reasons.size() == 3) candidates.push_back(&f);  // inlined
   }
-  for (const auto& [begin, f] : functions) {
+  for (const auto& entry : functions) {
+    const ErrorFunction& f = entry.second;
     if (f.reasons != std::set<std::int64_t>{kNotToBeCalled}) continue;
     if (std::any_of(implementations.begin(), implementations.end(), [&](const ErrorFunction* impl) { return calls(image, f.range, impl->range.begin); }))
       candidates.push_back(&f);

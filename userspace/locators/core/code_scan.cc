@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <map>
 
 namespace penstock::locators {
 namespace {
 
-constexpr std::uint64_t kMaxBack = 24 * 1024;  // how far before an address its function may begin, without tables
+constexpr std::uint64_t kMaxBack = 24 * 1024;    // how far before an address its function may begin, without tables
+constexpr std::uint64_t kMaxFollow = 16 * 1024;  // how far after its begin its end is looked for, without tables
 
 std::int32_t load32(const std::uint8_t* p) {
   std::int32_t v;
@@ -101,7 +103,7 @@ std::optional<std::uint64_t> prologue_before(const ElfImage& image, std::uint64_
 // Follows the code from its first instruction to the terminator that no forward branch jumps over.
 std::uint64_t end_of_function(const ElfImage& image, std::uint64_t begin) {
   std::uint64_t furthest = begin;
-  Bytes code = image.at(begin, kMaxFunctionBytes);
+  Bytes code = image.at(begin, kMaxFollow);
   std::uint64_t at = begin;
   while (!code.empty()) {
     const auto insn = decode(code, at);
@@ -110,7 +112,7 @@ std::uint64_t end_of_function(const ElfImage& image, std::uint64_t begin) {
     at += insn->bytes;
     if (insn->flow == Flow::kBranch || insn->flow == Flow::kJump) {
       const bool near = insn->flow == Flow::kBranch || insn->target - insn->vaddr < 0x2000;
-      if (near && insn->target > begin && insn->target - begin < kMaxFunctionBytes) furthest = std::max(furthest, insn->target);
+      if (near && insn->target > begin && insn->target - begin < kMaxFollow) furthest = std::max(furthest, insn->target);
     }
     const bool stops = insn->flow == Flow::kReturn || insn->flow == Flow::kJump || insn->flow == Flow::kJumpAway || insn->flow == Flow::kTrap;
     if (stops && at > furthest) return at;
@@ -202,12 +204,14 @@ std::vector<std::optional<FunctionRange>> functions_around(const ElfImage& image
       return true;
     });
   }
+  std::map<std::uint64_t, std::uint64_t> ends;
   for (std::size_t k = 0; k < unknown.size(); ++k) {
     std::uint64_t begin = best[k];
     if (const auto p = prologue_before(image, sorted[k])) begin = std::max(begin, *p);
     if (begin == 0) continue;
-    const std::uint64_t end = end_of_function(image, begin);
-    out[unknown[k]] = FunctionRange{begin, std::max(end, sorted[k] + 1)};
+    const auto [known, fresh] = ends.try_emplace(begin, 0);
+    if (fresh) known->second = end_of_function(image, begin);
+    out[unknown[k]] = FunctionRange{begin, std::max(known->second, sorted[k] + 1)};
   }
   return out;
 }

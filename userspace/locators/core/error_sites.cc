@@ -1,5 +1,6 @@
 #include "userspace/locators/core/error_sites.h"
 
+#include <algorithm>
 #include <array>
 #include <optional>
 
@@ -83,13 +84,15 @@ std::map<std::uint64_t, ErrorFunction> error_functions(const ElfImage& image, st
   for (const Reference& r : references) at.push_back(r.at);
   const auto functions = functions_around(image, at);
   std::map<std::uint64_t, ErrorFunction> out;
+  // References are in order of address: one body at a time is enough.
   std::map<std::uint64_t, std::vector<Instruction>> bodies;
   for (std::size_t i = 0; i < references.size(); ++i) {
     if (!functions[i]) continue;
+    if (!bodies.contains(functions[i]->begin)) bodies.clear();
     auto [body, fresh] = bodies.try_emplace(functions[i]->begin);
     if (fresh) {
-      if (bodies.size() > 1024) bodies.clear(), body = bodies.try_emplace(functions[i]->begin).first;
-      body->second = disassemble(image, *functions[i]);
+      constexpr std::uint64_t kMaxBody = 16 * 1024;  // a site further in is decoded by itself
+      body->second = disassemble(image, {functions[i]->begin, std::min(functions[i]->end, functions[i]->begin + kMaxBody)});
     }
     auto site = error_site(body->second, references[i].at);
     if (!site) site = error_site(around(image, references[i].at), references[i].at);
