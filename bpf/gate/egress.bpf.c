@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * The gate: payload beyond pn_gate.limit_seq does not leave until pn_admit passes pn_gate.hold_pos. A refused segment stays
- * unsent in the socket's own send queue; segments without payload always pass. Attached once at the root of cgroup2; the
+ * The gate: payload from the first held write on does not leave until pn_admit has passed the position of that write. A refused
+ * segment stays unsent in the socket's own send queue; segments without payload always pass. Attached once at the root of cgroup2; the
  * socket's cookie decides, not its cgroup.
  *
  * After the deadline, if no daemon is alive to decide, on_failure of the scope applies here, with nobody's help:
@@ -49,8 +49,9 @@ static __always_inline bool parse(struct __sk_buff *skb, struct segment *out)
 static __always_inline bool expired_may_pass(struct pn_gate_val *g)
 {
 	struct pn_scope_val *s = pn_scope_val_of(g->scope);
-	if (s && s->on_failure == PN_FAIL_OPEN && !g->expired && pn_take_lease(s, g->pos - g->hold_pos)) {
-		g->closed = 0;
+	if (s && s->on_failure == PN_FAIL_OPEN && !g->expired && pn_take_lease(s, g->pos - g->hold[0].pos)) {
+		g->holds = 0;
+		g->overflow = 0;
 		pn_count(PN_STAT_EXPIRED_OPEN);
 		return true;
 	}
@@ -78,15 +79,13 @@ int cgroup_skb__egress(struct __sk_buff *skb)
 		struct pn_sock_val *v = sk ? bpf_sk_storage_get(&pn_sock, sk, NULL, 0) : NULL;
 		return !v || !v->refused || (parse(skb, &seg) && !seg.payload);
 	}
-	if (!g->closed)
+	if (!g->holds)
 		return 1;
 	struct pn_admit_val *a = bpf_map_lookup_elem(&pn_admit, &cookie);
-	if (a && a->pos > g->hold_pos)
+	if (!pn_holds_left(g, a ? a->pos : 0))
 		return 1;
-	if (parse(skb, &seg)) {
-		if (!seg.payload || (__s32)(seg.seq + seg.payload - g->limit_seq) <= 0)
-			return 1;
-	}
+	if (parse(skb, &seg) && (!seg.payload || (__s32)(seg.seq + seg.payload - g->hold[0].seq) <= 0))
+		return 1;
 	__u64 now = bpf_ktime_get_boot_ns();
 	if (now > g->deadline_boot_ns && pn_daemon_away(ctl, now) && expired_may_pass(g))
 		return 1;

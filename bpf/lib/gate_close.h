@@ -15,6 +15,21 @@ static __always_inline __s32 fd_of_syscall(void)
 	return (__s32)fd;
 }
 
+static __always_inline struct pn_sock_val *sock_val(const struct sock *sk)
+{
+	return bpf_sk_storage_get(&pn_sock, (void *)sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+}
+
+/* Refuses the socket for good: there is no room to hold it, and nothing of a gated request leaves unjudged. */
+static __always_inline void refuse_socket(struct pn_ctl_val *ctl, const struct sock *sk)
+{
+	struct pn_sock_val *v = sock_val(sk);
+	if (v)
+		v->refused = 1;
+	ctl->gating |= PN_GATING_FULL;
+	pn_count(PN_STAT_TABLE_FULL_GATE);
+}
+
 /* A gated write reached its socket, which is locked and has not queued a byte of it. */
 static __always_inline void commit(struct pn_ctl_val *ctl, const struct sock *sk, __u64 cookie, __u32 scope, __u64 stream,
 				   __u64 pos, __u64 len)
@@ -25,11 +40,14 @@ static __always_inline void commit(struct pn_ctl_val *ctl, const struct sock *sk
 	struct pn_gate_val *g = bpf_map_lookup_elem(&pn_gate, &cookie);
 	struct pn_ev_gate ev = {.cookie = cookie, .stream = stream, .pos = pos, .len = len, .scope = scope};
 	__u64 admitted = a ? a->pos : 0;
+	__u32 held = 0;
 
 	if (!s)
 		return;
 	ev.fd = fd_of_syscall();
-	if (admitted >= pos + len) {
+	if (g)
+		held = pn_holds_left(g, admitted);
+	if (admitted >= pos + len && !held) {
 		if (g)
 			g->pos = pos + len;
 		ev.what = PN_GATE_ADMITTED;
@@ -37,49 +55,51 @@ static __always_inline void commit(struct pn_ctl_val *ctl, const struct sock *sk
 		PN_EMIT(pn_verdicts, PN_EV_gate, &ev, BPF_RB_NO_WAKEUP);
 		return;
 	}
-	if (g && g->closed && admitted <= g->hold_pos) {
+	/* An admitted request may end inside this write: then all of the write waits for what follows in it. */
+	struct pn_hold next = {.pos = admitted > pos ? admitted : pos, .seq = BPF_CORE_READ((struct tcp_sock *)sk, write_seq)};
+	if (held) {
+		__u32 slot = held & (PN_HOLDS - 1);
+		barrier_var(slot);
 		g->pos = pos + len;
+		if (held < PN_HOLDS) {
+			g->hold[slot & (PN_HOLDS - 1)] = next;
+			g->holds = held + 1;
+		} else {
+			g->overflow = 1;
+		}
 		ev.what = PN_GATE_BEHIND;
 		ev.deadline_boot_ns = g->deadline_boot_ns;
-		ev.limit_seq = g->limit_seq;
+		ev.limit_seq = g->hold[0].seq;
 		pn_count(PN_STAT_GATE_BEHIND);
 		PN_EMIT(pn_verdicts, PN_EV_gate, &ev, BPF_RB_FORCE_WAKEUP);
 		return;
 	}
-	struct pn_gate_val next = {.pos = pos + len,
-				   /* An admitted request may end inside this write: then all of the write waits. */
-				   .hold_pos = admitted > pos ? admitted : pos,
-				   .closed_boot_ns = now,
-				   .deadline_boot_ns = now + s->deadline_ns,
-				   .limit_seq = BPF_CORE_READ((struct tcp_sock *)sk, write_seq),
-				   .closed = 1,
-				   .scope = scope};
+	struct pn_gate_val fresh = {.pos = pos + len,
+				    .closed_boot_ns = now,
+				    .deadline_boot_ns = now + s->deadline_ns,
+				    .scope = scope,
+				    .holds = 1,
+				    .hold = {next}};
 	ev.what = PN_GATE_CLOSED;
 	if (pn_daemon_away(ctl, now)) {
 		if (s->on_failure == PN_FAIL_OPEN && pn_take_lease(s, len)) {
-			/* Passed on the lease: to the daemon that comes back this was admitted. */
 			pn_count(PN_STAT_LEASED);
-			ev.what = PN_GATE_LEASED;
+			ev.what = PN_GATE_LEASED; /* user space, when it is back, counts it as sent */
 			PN_EMIT(pn_verdicts, PN_EV_gate, &ev, BPF_RB_NO_WAKEUP);
 			return;
 		}
 		if (s->on_failure == PN_FAIL_CLOSED || s->on_failure == PN_FAIL_OPEN) {
-			next.deadline_boot_ns = now;
-			next.expired = 1;
+			fresh.deadline_boot_ns = now;
+			fresh.expired = 1;
 			ev.what = PN_GATE_REFUSED;
 			pn_count(PN_STAT_EXPIRED_CLOSED);
 		}
 	}
-	ev.deadline_boot_ns = next.deadline_boot_ns;
-	ev.limit_seq = next.limit_seq;
-	if (bpf_map_update_elem(&pn_gate, &cookie, &next, BPF_ANY)) {
-		/* No room to hold: nothing of a gated request leaves unjudged, so the socket is refused for good. */
-		struct pn_sock_val *sv = bpf_sk_storage_get(&pn_sock, (void *)sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-		if (sv)
-			sv->refused = 1;
-		ctl->gating |= PN_GATING_FULL;
+	ev.deadline_boot_ns = fresh.deadline_boot_ns;
+	ev.limit_seq = next.seq;
+	if (bpf_map_update_elem(&pn_gate, &cookie, &fresh, BPF_ANY)) {
+		refuse_socket(ctl, sk);
 		ev.what = PN_GATE_REFUSED;
-		pn_count(PN_STAT_TABLE_FULL_GATE);
 	} else {
 		pn_count(PN_STAT_GATE_CLOSED);
 	}
@@ -93,11 +113,6 @@ static __always_inline void commit(struct pn_ctl_val *ctl, const struct sock *sk
  */
 #define PN_OPAQUE_ALLOWANCE 256
 #define PN_RECORD_OVERHEAD 40 /* most that a record adds: header, explicit nonce, tag, type                      */
-
-static __always_inline struct pn_sock_val *sock_val(const struct sock *sk)
-{
-	return bpf_sk_storage_get(&pn_sock, (void *)sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-}
 
 static __always_inline void explain(const struct sock *sk, __u64 plain)
 {
@@ -125,7 +140,10 @@ static __always_inline void close_opaque(struct pn_ctl_val *ctl, const struct so
 	struct pn_conn_val *conn = bpf_map_lookup_elem(&pn_conn, &cookie);
 	__u64 now = bpf_ktime_get_boot_ns(), stream;
 
-	if ((a && a->pos == PN_ADMIT_ALL) || (g && g->closed && g->hold_pos == PN_OPAQUE_POS))
+	__u64 admitted = a ? a->pos : 0;
+	__u32 held = g ? pn_holds_left(g, admitted) : 0;
+
+	if (admitted == PN_ADMIT_ALL || (held && g->hold[0].pos == PN_OPAQUE_POS))
 		return;
 	if (conn) {
 		stream = conn->stream;
@@ -134,30 +152,25 @@ static __always_inline void close_opaque(struct pn_ctl_val *ctl, const struct so
 		bind(&nobody, 0, sk, cookie, PN_BIND_NESTED, scope);
 		stream = nobody.stream;
 	}
-	struct pn_gate_val next = {.hold_pos = PN_OPAQUE_POS,
-				   .pos = g ? g->pos : 0,
-				   .closed_boot_ns = now,
-				   .deadline_boot_ns = now + s->deadline_ns,
-				   .limit_seq = BPF_CORE_READ((struct tcp_sock *)sk, write_seq),
-				   .closed = 1,
-				   .scope = scope};
-	if (g && g->closed && !(a && a->pos > g->hold_pos))
-		next.limit_seq = g->limit_seq; /* a request is held already: nothing of it may go either */
+	struct pn_gate_val fresh = {.pos = g ? g->pos : 0,
+				    .closed_boot_ns = now,
+				    .deadline_boot_ns = now + s->deadline_ns,
+				    .scope = scope,
+				    .holds = 1,
+				    .hold = {{.pos = PN_OPAQUE_POS, .seq = BPF_CORE_READ((struct tcp_sock *)sk, write_seq)}}};
+	if (held)
+		fresh.hold[0].seq = g->hold[0].seq; /* a request is held already: nothing of it may go either */
 	struct pn_ev_gate ev = {.cookie = cookie,
 				.stream = stream,
-				.pos = next.pos,
-				.deadline_boot_ns = next.deadline_boot_ns,
+				.pos = fresh.pos,
+				.deadline_boot_ns = fresh.deadline_boot_ns,
 				.scope = scope,
 				.fd = fd_of_syscall(),
-				.limit_seq = next.limit_seq,
+				.limit_seq = fresh.hold[0].seq,
 				.what = PN_GATE_OPAQUE};
-	if (bpf_map_update_elem(&pn_gate, &cookie, &next, BPF_ANY)) {
-		struct pn_sock_val *v = sock_val(sk);
-		if (v)
-			v->refused = 1;
-		ctl->gating |= PN_GATING_FULL;
+	if (bpf_map_update_elem(&pn_gate, &cookie, &fresh, BPF_ANY)) {
+		refuse_socket(ctl, sk);
 		ev.what = PN_GATE_REFUSED;
-		pn_count(PN_STAT_TABLE_FULL_GATE);
 	}
 	pn_count(PN_STAT_OPAQUE_HELD);
 	PN_EMIT(pn_verdicts, PN_EV_gate, &ev, BPF_RB_FORCE_WAKEUP);

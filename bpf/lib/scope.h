@@ -83,4 +83,29 @@ static __always_inline bool pn_rate_ok(struct pn_scope_val *s, __u64 bytes)
 	return true;
 }
 
+/*
+ * Drops the holds that `admitted` has released and returns how many are left. Runs under the socket's lock, like everything
+ * that touches a gate: the send hook, and egress, which the transmit path calls with the lock held.
+ */
+static __always_inline __u32 pn_holds_left(struct pn_gate_val *g, __u64 admitted)
+{
+	__u32 left = 0;
+	for (__u32 i = 0; i < PN_HOLDS; i++) {
+		struct pn_hold *h = &g->hold[i];
+		bool last = i + 1 == g->holds;
+		if (i >= g->holds)
+			break;
+		if (last && g->overflow ? admitted >= g->pos : admitted > h->pos)
+			continue;
+		__u32 to = left & (PN_HOLDS - 1);
+		barrier_var(to);
+		g->hold[to & (PN_HOLDS - 1)] = *h;
+		left++;
+	}
+	g->holds = left;
+	if (!left)
+		g->overflow = 0;
+	return left;
+}
+
 #endif

@@ -306,6 +306,28 @@ TEST_F(TlsCalls, AdmitsByPositionNotByCall) {
   EXPECT_EQ(pair.server_read(16), "head,middle,tail");
 }
 
+// TCP may put several queued writes into one segment; an admitted write then waits for its neighbours in it.
+TEST_F(TlsCalls, AnAdmissionReleasesNothingThatWasQueuedBehindIt) {
+  Pair pair;
+  pair.handshake();
+  enforce();
+  constexpr std::size_t kRequests = 12;  // more than the kernel keeps boundaries for
+  constexpr int kRecordBytes = 7 + 22;
+  for (std::size_t i = 0; i < kRequests; ++i) pair.write("request");
+  ASSERT_TRUE(wait_for([&] { return seen_.gates.size() == kRequests; }));
+  for (std::size_t i = 1; i < kRequests; ++i) {
+    ASSERT_TRUE(gate_->admit(pair.cookie, i * 7, 0));
+    ASSERT_TRUE(*gate_->push(ref(pair)));
+    EXPECT_LE(pair.arrived_bytes(), static_cast<int>(i) * kRecordBytes);
+    ASSERT_EQ(gate_->held().size(), 1u);
+    EXPECT_EQ(gate_->held()[0].gate.hold_pos, std::min<std::uint64_t>(i, PN_HOLDS - 1) * 7);
+  }
+  ASSERT_TRUE(gate_->admit(pair.cookie, kRequests * 7, 0));
+  ASSERT_TRUE(*gate_->push(ref(pair)));
+  EXPECT_EQ(pair.server_read(kRequests * 7).size(), kRequests * 7);
+  EXPECT_TRUE(gate_->held().empty());
+}
+
 TEST_F(TlsCalls, HoldsAMemoryBioWriteToo) {
   Pair pair;
   pair.handshake(true);

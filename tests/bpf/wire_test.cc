@@ -55,8 +55,8 @@ TEST_F(Wire, OffsetsThatUserSpaceRelies) {
   PN_OFFSET(pn_ev_bind, joined);
   PN_OFFSET(pn_ev_gate, deadline_boot_ns);
   PN_OFFSET(pn_ev_gate, what);
-  PN_OFFSET(pn_gate_val, hold_pos);
-  PN_OFFSET(pn_gate_val, closed);
+  PN_OFFSET(pn_gate_val, holds);
+  PN_OFFSET(pn_gate_val, hold);
   PN_OFFSET(pn_scope_val, lease_requests);
   PN_OFFSET(pn_ctl_val, epoch);
   PN_OFFSET(pn_conn_val, remote_port);

@@ -42,6 +42,15 @@ SocketRef socket_of(std::uint64_t cookie, const pn_conn_val& conn) {
   return ref;
 }
 
+// As pn_holds_left (bpf/lib/scope.h) sees it: the first write that `admitted` has not released.
+const pn_hold* first_hold(const pn_gate_val& gate, std::uint64_t admitted) {
+  for (std::uint32_t i = 0; i < gate.holds && i < PN_HOLDS; ++i) {
+    const bool stands_for_more = gate.overflow != 0 && i + 1 == gate.holds;
+    if (stands_for_more ? admitted < gate.pos : admitted <= gate.hold[i].pos) return &gate.hold[i];
+  }
+  return nullptr;
+}
+
 // Calls f(key) for every key. Keys may come and go meanwhile: a walk that loses its place starts again and ends by count.
 template <class Key, class F>
 void for_each_key(int fd, std::size_t at_most, F f) {
@@ -161,9 +170,13 @@ std::vector<HeldConnection> KernelGate::held() {
   for_each_key<std::uint64_t>(maps_.gate, PN_MAX_CONNS, [&](std::uint64_t cookie) {
     HeldConnection h;
     h.cookie = cookie;
+    pn_gate_val gate{};
     pn_admit_val admit{};
-    if (bpf_map_lookup_elem(maps_.gate, &cookie, &h.gate) != 0 || h.gate.closed == 0) return;
-    if (bpf_map_lookup_elem(maps_.admit, &cookie, &admit) == 0 && admit.pos > h.gate.hold_pos) return;
+    if (bpf_map_lookup_elem(maps_.gate, &cookie, &gate) != 0) return;
+    bpf_map_lookup_elem(maps_.admit, &cookie, &admit);
+    const pn_hold* hold = first_hold(gate, admit.pos);
+    if (hold == nullptr) return;
+    h.gate = {gate.pos, hold->pos, gate.closed_boot_ns, gate.deadline_boot_ns, gate.scope, gate.expired != 0};
     pn_conn_val conn{};
     if (bpf_map_lookup_elem(maps_.conn, &cookie, &conn) == 0) h.socket = socket_of(cookie, conn);
     h.socket.cookie = cookie;

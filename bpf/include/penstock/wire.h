@@ -237,19 +237,29 @@ struct pn_conn_val {      /* pn_conn[cookie]                                    
 PN_WIRE(pn_conn_val, 64);
 
 #define PN_ADMIT_ALL (~0ull)
-#define PN_OPAQUE_POS (PN_ADMIT_ALL - 1)
+#define PN_OPAQUE_POS (PN_ADMIT_ALL - 1) /* a hold that nothing but PN_ADMIT_ALL releases                     */
 
+/* A held write. It is released when pn_admit.pos passes its position; until then nothing from `seq` on leaves. */
+struct pn_hold {
+	__u64 pos;        /* plaintext position at which it starts                                         */
+	__u32 seq;        /* TCP sequence number of its first byte                                         */
+	__u32 _pad0;
+};
+PN_WIRE(pn_hold, 16);
+
+#define PN_HOLDS 8
 struct pn_gate_val {      /* pn_gate[cookie]: written by the kernel only                                   */
 	__u64 pos;        /* plaintext bytes bound to this socket so far                                   */
-	__u64 hold_pos;   /* position at which the held write starts; PN_OPAQUE_POS: nothing but "everything" opens it */
 	__u64 closed_boot_ns;
 	__u64 deadline_boot_ns;
-	__u32 limit_seq;  /* first held TCP sequence number                                                */
-	__u32 closed;     /* closed and pn_admit.pos <= hold_pos: held                                     */
 	__u32 scope;
 	__u32 expired;    /* on_failure has been applied to this hold                                      */
+	__u32 holds;      /* how many of `hold` are in use, in order of position                           */
+	__u32 overflow;   /* writes were queued that found no room in `hold`: the last one stands for them
+			   * all and is released when everything up to `pos` is admitted               */
+	struct pn_hold hold[PN_HOLDS];
 };
-PN_WIRE(pn_gate_val, 48);
+PN_WIRE(pn_gate_val, 168);
 
 enum pn_admit_flags {
 	PN_ADMIT_IGNORE = 1,  /* no AI traffic here: stop copying                                           */

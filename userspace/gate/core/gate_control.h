@@ -24,8 +24,16 @@ struct SocketRef {
 };
 
 struct HeldConnection {
+  struct Gate {
+    std::uint64_t pos = 0;       // plaintext bytes bound to the socket so far
+    std::uint64_t hold_pos = 0;  // where the first held write starts; PN_OPAQUE_POS: ciphertext nobody saw the plaintext of
+    std::uint64_t closed_boot_ns = 0;
+    std::uint64_t deadline_boot_ns = 0;
+    std::uint32_t scope = 0;
+    bool expired = false;        // on_failure has been applied
+  };
   std::uint64_t cookie = 0;
-  pn_gate_val gate{};
+  Gate gate;
   SocketRef socket;
 };
 
