@@ -61,15 +61,15 @@ std::optional<ErrorSite> error_site(std::span<const Instruction> code, std::uint
 }
 
 // Without tables the function may begin before our guess, in data even: then decode from some bytes before the reference
-// until an instruction begins exactly there.
+// until an instruction begins exactly there. Instruction streams fall into step quickly, so as many starts as the longest
+// instruction has bytes are enough.
 std::vector<Instruction> around(const ElfImage& image, std::uint64_t reference) {
-  for (std::uint64_t back = 60; back > 0; --back) {
-    if (reference < back) continue;
-    auto code = disassemble(image, {reference - back, reference + 56});
-    for (const Instruction& i : code)
-      if (i.vaddr == reference) return code;
+  constexpr std::uint64_t kFar = 60, kNear = 45, kAfter = 56;
+  for (std::uint64_t back = kFar; back > kNear && back <= reference; --back) {
+    const auto before = disassemble(image, {reference - back, reference});
+    if (!before.empty() && before.back().end() == reference) return disassemble(image, {reference - back, reference + kAfter});
   }
-  return disassemble(image, {reference, reference + 56});
+  return disassemble(image, {reference, reference + kAfter});
 }
 
 }  // namespace
