@@ -1,12 +1,15 @@
 // `penstock run` as people meet it: exit codes, the cgroup, signals, the embedded daemon, the summary.
+#include <pty.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 
 #include "cli/testing/harness.h"
+#include "userspace/base/fd.h"
 
 namespace penstock::cli::testing {
 namespace {
@@ -96,6 +99,45 @@ TEST_F(RunTest, ForwardsSignals) {
   const auto done = run({"run", "--summary", "none", "--", "sh", "-c", "trap 'echo got it; exit 3' TERM; kill -TERM $PPID; while :; do :; done"});
   EXPECT_EQ(done.exit_code, 3);
   EXPECT_EQ(done.out, "got it\n");
+}
+
+// The command reads from the terminal, so it must be in the foreground; the live line must come and go.
+TEST_F(RunTest, GivesTheTerminalToTheCommandAndShowsTheMeter) {
+  control_.answers["GetRun"] = R"({"run":"sh/7-9","totals":{"calls":3,"cost_nano_usd":31200000},"budgets":[{"nano_usd":{"limit":2000000000}}]})";
+  serve();
+  winsize size{};
+  size.ws_row = 24;
+  size.ws_col = 80;
+  int terminal = -1;
+  const pid_t pid = ::forkpty(&terminal, nullptr, nullptr, &size);
+  ASSERT_GE(pid, 0);
+  if (pid == 0) {
+    for (const auto& [name, value] : environment_) ::setenv(name.c_str(), value.c_str(), 1);
+    ::setenv("TERM", "xterm", 1);
+    ::unsetenv("COLUMNS");
+    ::execl(PENSTOCK_BINARY, "penstock", "run", "--", "sh", "-c", "read line; echo \"got $line\"; exit 4", nullptr);
+    ::_exit(99);
+  }
+  const base::Fd owned(terminal);
+  std::string screen;
+  const auto read_until = [&](std::string_view text) {
+    char buffer[4096];
+    while (screen.find(text) == std::string::npos) {
+      const ssize_t n = ::read(terminal, buffer, sizeof buffer);
+      if (n <= 0) return;  // EIO: the last user of the terminal has left
+      screen.append(buffer, static_cast<std::size_t>(n));
+    }
+  };
+  read_until("3 calls");
+  ASSERT_EQ(::write(terminal, "hello\n", 6), 6);
+  read_until("lost");
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(WEXITSTATUS(status), 4) << screen;
+  EXPECT_THAT(screen, HasSubstr("\x1b[1;23r"));
+  EXPECT_THAT(screen, HasSubstr("$0.0312 of $2.00"));
+  EXPECT_THAT(screen, HasSubstr("got hello"));
+  EXPECT_GT(screen.rfind("\x1b[r"), screen.rfind("3 calls"));  // the region is given back at the end
 }
 
 TEST_F(RunTest, SaysWhichCommandIsMissing) {

@@ -31,7 +31,7 @@ base::Result<> ExchangeStreams::open(const ObserveRequest& request, std::shared_
   std::size_t limit = request.has_last() ? request.last() : request.follow() ? 0 : keep_;
   for (auto kept = kept_.rbegin(); kept != kept_.rend() && limit > 0; ++kept) {
     if (!wanted(request, kept->exchange)) continue;
-    lines.push_back(kept->line);
+    lines.push_back(line_of(*kept));
     --limit;
   }
   for (auto line = lines.rbegin(); line != lines.rend(); ++line) stream->send(std::move(*line));
@@ -40,14 +40,21 @@ base::Result<> ExchangeStreams::open(const ObserveRequest& request, std::shared_
   return {};
 }
 
+const std::shared_ptr<const std::string>& ExchangeStreams::line_of(Kept& kept) {
+  if (!kept.line) {
+    std::string text;
+    append_exchange_json(text, kept.exchange);
+    text += '\n';
+    kept.line = std::make_shared<const std::string>(std::move(text));
+  }
+  return kept.line;
+}
+
 void ExchangeStreams::publish(const model::Exchange& finished) {
-  std::string text;
-  append_exchange_json(text, finished);
-  text += '\n';
-  kept_.push_back({finished, std::make_shared<const std::string>(std::move(text))});
+  kept_.push_back({finished, nullptr});
   if (kept_.size() > keep_) kept_.pop_front();
   std::erase_if(followers_, [&](const Follower& follower) {
-    return wanted(follower.request, finished) && !follower.stream->send(kept_.back().line);
+    return wanted(follower.request, finished) && !follower.stream->send(line_of(kept_.back()));
   });
 }
 

@@ -1,5 +1,5 @@
 // The `observe` streams of the daemon: remembers the last finished exchanges (their lines) and passes each new one to the
-// clients that want it. One line is written once, whatever the number of clients. Pipeline thread only.
+// clients that want it. A line is written when somebody first wants it, and once. Pipeline thread only.
 #pragma once
 
 #include <deque>
@@ -24,8 +24,9 @@ class ExchangeStreams {
  private:
   struct Kept {
     model::Exchange exchange;
-    std::shared_ptr<const std::string> line;
+    std::shared_ptr<const std::string> line;  // null until wanted
   };
+  static const std::shared_ptr<const std::string>& line_of(Kept& kept);
   struct Follower {
     ObserveRequest request;
     std::shared_ptr<LineStream> stream;
