@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -22,6 +23,9 @@ struct Endpoint {
   std::uint16_t port = 0;     // destination port
   std::string address;        // textual IP of the server
   std::string provider;       // from the `endpoints:` configuration; empty: decided by host, path and shape
+  // The `endpoints:` configuration by name, "host" or "host:port" -> provider: what a request's authority is looked up in
+  // before `provider` is believed. May be null.
+  std::shared_ptr<const std::map<std::string, std::string>> names;
 };
 
 // What the stream looks like so far. The owner uses it to stop copying what is of no interest.

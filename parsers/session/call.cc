@@ -52,7 +52,7 @@ void Call::request_head(const wire::http::RequestHead& head, std::uint64_t now_n
   exchange_.host = head_.host;
   exchange_.port = head_.port;
   exchange_.path = head_.path;
-  adopt(select(endpoint_.provider, head_));
+  adopt(select(configured_provider(endpoint_, head_), head_));
   // A body of an exchange nobody has claimed is read if it could be JSON: agent protocols are known by it.
   const std::string type = wire::http::media_type(head_.header("content-type"));
   const bool json = type.ends_with("json") || type.empty();

@@ -1,5 +1,7 @@
 #include "parsers/session/select.h"
 
+#include <string>
+
 #include "parsers/protocols/registry.h"
 #include "parsers/providers/registry.h"
 
@@ -22,6 +24,17 @@ Claimed strongest(std::string_view configured, const RequestHead& head) {
 }
 
 }  // namespace
+
+std::string_view configured_provider(const Endpoint& endpoint, const RequestHead& head) {
+  if (endpoint.names != nullptr) {
+    const bool v6 = head.host.find(':') != std::string::npos;
+    const std::string host = v6 ? "[" + head.host + "]" : head.host;
+    for (const std::string& name : {host + ":" + std::to_string(head.port), host, head.host}) {
+      if (const auto it = endpoint.names->find(name); it != endpoint.names->end()) return it->second;
+    }
+  }
+  return endpoint.provider;
+}
 
 Selection select(std::string_view configured, const RequestHead& head) {
   const Claimed claimed = strongest(configured, head);

@@ -14,6 +14,9 @@ struct Selection {
   bool provisional = false;                  // the host is nobody's: the request body must confirm
 };
 
+// What the `endpoints:` configuration says about this request's authority, else about the connection; empty: nothing.
+std::string_view configured_provider(const Endpoint& endpoint, const RequestHead& head);
+
 // By the configured provider name (may be empty), the host, the path and the header fields.
 Selection select(std::string_view configured, const RequestHead& head);
 // A second look for requests that the head did not settle: does the body show an agent protocol?

@@ -1,7 +1,6 @@
 #include "userspace/pipeline/connection.h"
 
 #include <algorithm>
-#include <limits>
 
 #include "userspace/base/log.h"
 #include "userspace/pipeline/pipeline.h"
@@ -40,13 +39,6 @@ std::uint64_t Connection::gate_ns(std::uint64_t now_boot_ns) const {
 void Connection::on_gate(const pn_ev_gate& event) {
   const std::uint64_t end = event.pos + event.len;
   switch (event.what) {
-    case PN_GATE_BEHIND:
-      // An admission opens the gate for everything queued; this write was queued before it took effect and has left.
-      if (end > admitted_ && last_admit_ns_ != 0 && event.hdr.boot_ns < last_admit_ns_) {
-        ++pipeline_.stats_.queued_past_admission;
-        return;
-      }
-      break;
     case PN_GATE_LEASED:
       leased_end_ = std::max<std::uint64_t>(leased_end_, end);
       ++pipeline_.stats_.leased;
@@ -60,7 +52,7 @@ void Connection::on_gate(const pn_ev_gate& event) {
       if (closed_since_ns_ == 0) closed_since_ns_ = event.hdr.boot_ns;
       return;
     default:
-      break;  // closed, or inside what was admitted
+      break;  // closed, behind another held write, or inside what was admitted
   }
   known_end_ = std::max<std::uint64_t>(known_end_, end);
   if (known_end_ <= admitted_) return;
@@ -69,6 +61,8 @@ void Connection::on_gate(const pn_ev_gate& event) {
     held_bytes_ = 0;
   }
   held_bytes_ += event.len;
+  if (write_ends_.size() == kMaxWriteEnds) write_ends_.pop_back();  // the last two are let go together
+  write_ends_.push_back(end);
   last_bytes_ns_ = event.hdr.boot_ns;
 }
 
@@ -77,6 +71,7 @@ void Connection::on_fed(std::uint64_t) { update(); }
 void Connection::on_rebound(std::uint64_t) {
   // Positions and admissions belong to the socket: the new one starts with nothing admitted.
   known_end_ = 0;
+  write_ends_.clear();
   admitted_ = 0;
   closed_since_ns_ = 0;
   leased_end_ = 0;
@@ -137,11 +132,6 @@ void Connection::update() {
     if (destroy_pending_) pipeline_.arm(*this, now + pipeline_.options_.destroy_retry_ns);
     return;
   }
-  if (opaque_) {
-    opaque_ = false;
-    pipeline_.judge_opaque(*this, false);
-    if (destroyed_ || passed_) return;
-  }
   bool blocked = false;
   Pending* open = nullptr;
   std::uint64_t wake = 0;
@@ -159,8 +149,15 @@ void Connection::update() {
       open = &pending;
     }
   }
+  if (opaque_ && !blocked && open == nullptr) {
+    // Not before the requests that are held too: to pass, it passes everything.
+    opaque_ = false;
+    pipeline_.judge_opaque(*this, false);
+    if (destroyed_ || passed_) return;
+  }
+  if (blocked || open != nullptr) admit_prefix();
   if (known_end_ <= admitted_) {
-    closed_since_ns_ = 0;
+    if (!opaque_) closed_since_ns_ = 0;
   } else if (!blocked) {
     const parsers::Protocol protocol = parser_->protocol();
     const bool plain_upload =
@@ -253,6 +250,23 @@ void Connection::decide_on_what_is_known(std::uint64_t) {
   if (!destroyed_ && !passed_ && known_end_ > admitted_) admit_to(known_end_);
 }
 
+// A held write goes when everything in it may: requests that were let go do not wait for one behind them that was not, as
+// long as that began with a write of its own. (HTTP/1: requests follow one another. HTTP/2 interleaves them.)
+void Connection::admit_prefix() {
+  if (parser_->protocol() != parsers::Protocol::kHttp1) return;
+  std::uint64_t allowed = 0;
+  for (const Pending& pending : pending_) {
+    if (pending.stage != Stage::kAdmitted || !pending.complete) break;
+    allowed = std::max(allowed, pending.end_pos);
+  }
+  std::uint64_t end = 0;
+  for (const std::uint64_t write_end : write_ends_) {
+    if (write_end > allowed) break;
+    end = write_end;
+  }
+  if (end > admitted_ && end < known_end_) admit_to(end);
+}
+
 bool Connection::answer_is_urgent() const {
   return std::any_of(pending_.begin(), pending_.end(),
                      [](const Pending& p) { return p.stage == Stage::kAdmitted && p.hard && p.exchange->stream; });
@@ -266,7 +280,7 @@ void Connection::admit_to(std::uint64_t pos) {
   }
   ++pipeline_.stats_.admits;
   admitted_ = pos;
-  last_admit_ns_ = pipeline_.now_ns();
+  while (!write_ends_.empty() && write_ends_.front() <= admitted_) write_ends_.pop_front();
   if (closed_since_ns_ != 0) {
     const auto pushed = pipeline_.parts_.gate.push(info_.socket);
     if (!pushed) {
@@ -277,6 +291,7 @@ void Connection::admit_to(std::uint64_t pos) {
       ++pipeline_.stats_.pushes_missed;  // the kernel's probe timer sends it
     }
   }
+  if (known_end_ > admitted_) return;  // the rest waits on
   closed_since_ns_ = 0;
   held_bytes_ = 0;
   grown_ = false;
@@ -288,8 +303,8 @@ void Connection::admit_again() {
 }
 
 void Connection::pass_for_good() {
-  admit_to(std::numeric_limits<std::uint64_t>::max());
-  passed_ = admitted_ == std::numeric_limits<std::uint64_t>::max();
+  admit_to(PN_ADMIT_ALL);
+  passed_ = admitted_ == PN_ADMIT_ALL;
 }
 
 // ---- ending --------------------------------------------------------------------------------------------------------

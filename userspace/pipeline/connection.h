@@ -4,11 +4,13 @@
 //   open      head seen, request not complete      held      complete; waits in its socket
 //   admitted  may leave, or has left               refused   will not leave: the socket is being destroyed
 //
-// The kernel opens a gate for everything queued behind it, so nothing is admitted unless *all* bytes bound to the
-// socket belong to admitted requests (or to none). Owned by the tracker; pipeline thread only.
+// The kernel holds write by write: an admission beyond the start of a write releases the whole write. So nothing is
+// admitted unless *all* bytes of the writes that it releases belong to admitted requests (or to none). Owned by the
+// tracker; pipeline thread only.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <list>
 #include <memory>
 #include <string>
@@ -108,20 +110,23 @@ class Connection final : public tracker::ConnectionHandler, public parsers::Exch
  private:
   Pending* find(const model::Exchange& exchange);
   bool answer_is_urgent() const;
+  void admit_prefix();
   void admit_to(std::uint64_t pos);
   void wait_for_more(std::uint64_t now_boot_ns);
   void decide_on_what_is_known(std::uint64_t now_boot_ns);
   void retry_destroy(std::uint64_t now_boot_ns);
+
+  static constexpr std::size_t kMaxWriteEnds = 64;
 
   Pipeline& pipeline_;
   const tracker::ConnectionInfo& info_;
   std::unique_ptr<parsers::ConnectionParser> parser_;
   std::list<Pending> pending_;
   std::uint64_t known_end_ = 0;        // one past the last gated byte bound to the socket
+  std::deque<std::uint64_t> write_ends_;  // of held writes, ascending
   std::uint64_t admitted_ = 0;         // as written to pn_admit
   std::uint64_t closed_since_ns_ = 0;  // 0: nothing held
   std::uint64_t last_bytes_ns_ = 0;    // newest gated write
-  std::uint64_t last_admit_ns_ = 0;
   std::uint64_t leased_end_ = 0;
   std::uint64_t held_bytes_ = 0;      // since the gate closed
   std::uint64_t timer_ns_ = 0;        // 0: none

@@ -17,12 +17,17 @@ std::string text_of(const policy::Decision& decision) {
 
 }  // namespace
 
-std::vector<std::uint8_t> Pipeline::endpoint_key(const gate::SocketRef& socket) {
-  std::vector<std::uint8_t> key(socket.remote_addr.begin(), socket.remote_addr.end());
-  key.push_back(static_cast<std::uint8_t>(socket.remote_port >> 8));
-  key.push_back(static_cast<std::uint8_t>(socket.remote_port & 0xff));
-  key.push_back(static_cast<std::uint8_t>(socket.family));
-  return key;
+pn_endpoint_key Pipeline::endpoint_of(const gate::SocketRef& socket) {
+  pn_endpoint_key endpoint{};
+  std::memcpy(endpoint.addr, socket.remote_addr.data(), sizeof endpoint.addr);
+  endpoint.port = socket.remote_port;
+  endpoint.family = socket.family;
+  return endpoint;
+}
+
+std::vector<std::uint8_t> Pipeline::endpoint_key(const pn_endpoint_key& endpoint) {
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(&endpoint);
+  return {bytes, bytes + sizeof endpoint};
 }
 
 std::shared_ptr<const policy::Effective> Pipeline::effective_for(const model::Subject& subject) {
@@ -105,7 +110,7 @@ void Pipeline::judge(Connection& connection, Pending& pending) {
   connection.set_ai();
   connection.remember_target(exchange);
   if (!exchange.host.empty() && ai_hosts_.size() < options_.max_known_hosts) ai_hosts_.insert(exchange.host);
-  learn_endpoint(connection);
+  learn_endpoint(endpoint_of(connection.info().socket));
   if (pending.effective->policies != policies_) pending.effective = effective_for(exchange.subject);
   const policy::Effective& effective = *pending.effective;
 
@@ -322,26 +327,29 @@ void Pipeline::fill_estimate(model::Exchange& exchange, std::uint64_t tokens) {
 
 // ---- what is not a request -----------------------------------------------------------------------------------------
 
-void Pipeline::learn_endpoint(const Connection& connection) {
-  const gate::SocketRef& socket = connection.info().socket;
-  if (socket.family == 0) return;
-  std::vector<std::uint8_t> key = endpoint_key(socket);
+void Pipeline::learn_endpoint(const pn_endpoint_key& endpoint) {
+  if (endpoint.family == 0) return;
+  std::vector<std::uint8_t> key = endpoint_key(endpoint);
   if (ai_endpoints_.contains(key)) return;
   if (ai_endpoints_.size() >= PN_MAX_ENDPOINTS) {
     ++stats_.endpoints_refused;
     return;
   }
   plain_endpoints_.erase(key);
-  pn_endpoint_key wire{};
-  std::memcpy(wire.addr, socket.remote_addr.data(), sizeof wire.addr);
-  wire.port = socket.remote_port;
-  wire.family = socket.family;
-  if (!parts_.gate.add_endpoint(wire)) {
+  if (!parts_.gate.add_endpoint(endpoint)) {
     ++stats_.gate_errors;
     return;
   }
   ai_endpoints_.insert(std::move(key));
   ++stats_.endpoints_learnt;
+}
+
+void Pipeline::set_endpoints(std::shared_ptr<const std::map<std::string, std::string>> names,
+                             const std::map<std::string, std::string>& addresses,
+                             const std::vector<pn_endpoint_key>& keys) {
+  endpoint_names_ = std::move(names);
+  endpoint_addresses_ = addresses;
+  for (const pn_endpoint_key& key : keys) learn_endpoint(key);
 }
 
 void Pipeline::pass_not_http(Connection& connection) { judge_opaque(connection, true); }
@@ -359,7 +367,7 @@ void Pipeline::judge_opaque(Connection& connection, bool plaintext_seen) {
   const policy::Decision decision = policy::decide(unseen, *effective, {}, context);
   const model::Action action = decision.verdict.action;
   // Where only plain requests were ever seen, there is no AI endpoint; anywhere else a strict scope fails closed.
-  const bool plain_endpoint = plain_endpoints_.contains(endpoint_key(connection.info().socket));
+  const bool plain_endpoint = plain_endpoints_.contains(endpoint_key(endpoint_of(connection.info().socket)));
   const bool killed = action == model::Action::kKill;
   const bool refused =
       killed ? connection.ai() || effective->deny_opaque : action != model::Action::kAllow && !plain_endpoint;

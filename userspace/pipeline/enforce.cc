@@ -92,24 +92,18 @@ void Pipeline::refresh_scopes() {
   defaults.any_strict = any_strict_;
   defaults.kills = !parts_.kills.empty();
   parts_.scopes.set_defaults(defaults);
-  for (const auto& [cgroup_id, subject] : run_cgroups_) place_cgroup(cgroup_id, subject);
   parts_.subjects.for_each_process([this](const model::Subject& subject) { place(subject); });
 }
 
-void Pipeline::place_cgroup(std::uint64_t cgroup_id, const model::Subject& subject) {
+bool Pipeline::set_cgroup(std::uint64_t cgroup_id, const model::Subject& subject) {
   const auto effective = std::make_shared<const policy::Effective>(policy::effective(policies_, subject));
-  parts_.scopes.place_cgroup(cgroup_id, subject, effective, parts_.kills.stops(subject));
+  const bool killed = parts_.kills.stops(subject);
+  if (!effective->gated && !killed) return false;
+  parts_.scopes.place_cgroup(cgroup_id, subject, effective, killed);
+  return true;
 }
 
-void Pipeline::set_run_cgroup(std::uint64_t cgroup_id, const model::Subject& subject) {
-  run_cgroups_[cgroup_id] = subject;
-  place_cgroup(cgroup_id, subject);
-}
-
-void Pipeline::clear_run_cgroup(std::uint64_t cgroup_id) {
-  run_cgroups_.erase(cgroup_id);
-  parts_.scopes.clear_cgroup(cgroup_id);
-}
+void Pipeline::clear_cgroup(std::uint64_t cgroup_id) { parts_.scopes.clear_cgroup(cgroup_id); }
 
 // What may be sent without a verdict while no daemon runs: never more than the budgets have left.
 policy::Lease Pipeline::lease_left(const policy::Effective& effective) {
@@ -249,7 +243,7 @@ void Pipeline::resync() {
     auto* connection = static_cast<Connection*>(tracker_.find_cookie(held.cookie));
     if (connection != nullptr) {
       if (connection->destroyed()) continue;
-      if (connection->known_end() > held.gate.hold_pos) {
+      if (held.gate.hold_pos != PN_OPAQUE_POS && connection->known_end() > held.gate.hold_pos) {
         if (!connection->holding()) connection->admit_again();
         continue;
       }

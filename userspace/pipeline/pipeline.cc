@@ -22,7 +22,7 @@ std::string address_text(const gate::SocketRef& socket) {
 }  // namespace
 
 Pipeline::Pipeline(const Parts& parts, const Options& options, const tracker::Options& tracker_options)
-    : parts_(parts), options_(options), endpoints_(parts.endpoints), tracker_(*this, tracker_options) {
+    : parts_(parts), options_(options), endpoint_names_(parts.endpoint_names), tracker_(*this, tracker_options) {
   // Ids ascend across restarts: microseconds of real time leave room for a million exchanges a second.
   const std::int64_t real_us = parts_.clock.real_ns() / 1000;
   if (real_us > 0) next_exchange_id_ = static_cast<std::uint64_t>(real_us);
@@ -91,14 +91,10 @@ parsers::Endpoint Pipeline::endpoint_of(const tracker::ConnectionInfo& info) con
   parsers::Endpoint endpoint;
   endpoint.address = address_text(info.socket);
   endpoint.port = info.socket.remote_port;
+  endpoint.names = endpoint_names_;
   const bool v6 = endpoint.address.find(':') != std::string::npos;
-  const std::string host = v6 ? "[" + endpoint.address + "]" : endpoint.address;
-  for (const std::string& name : {fmt::format("{}:{}", host, endpoint.port), host, endpoint.address}) {
-    if (const auto it = endpoints_.find(name); it != endpoints_.end()) {
-      endpoint.provider = it->second;
-      break;
-    }
-  }
+  const std::string name = fmt::format("{}{}{}:{}", v6 ? "[" : "", endpoint.address, v6 ? "]" : "", endpoint.port);
+  if (const auto it = endpoint_addresses_.find(name); it != endpoint_addresses_.end()) endpoint.provider = it->second;
   return endpoint;
 }
 
@@ -158,7 +154,7 @@ void Pipeline::finish(Connection& connection, Pending& pending) {
 void Pipeline::plain_request_done(Connection& connection, const model::Exchange& exchange, std::uint32_t in_a_row) {
   const gate::SocketRef& socket = connection.info().socket;
   if (!connection.ai()) {
-    const std::vector<std::uint8_t> key = endpoint_key(socket);
+    const std::vector<std::uint8_t> key = endpoint_key(endpoint_of(socket));
     if (plain_endpoints_.size() < options_.max_known_hosts && !ai_endpoints_.contains(key))
       plain_endpoints_.insert(key);
   }

@@ -63,7 +63,6 @@ struct Stats {
   std::uint64_t grown = 0;
   std::uint64_t judged_early = 0;  // decided before the request was complete
   std::uint64_t passed_plain = 0, passed_not_http = 0, passed_opaque = 0, refused_opaque = 0;
-  std::uint64_t queued_past_admission = 0;  // writes that followed an admission before it took effect
   std::uint64_t orphans = 0, orphans_refused = 0;
   std::uint64_t ignored_connections = 0;
   std::uint64_t leased = 0, kernel_refused = 0;
@@ -98,7 +97,8 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
     parsers::ConnectionParserFactory parser_factory;
     capture::KernelCounters* counters;  // null: none to watch
     std::vector<Observer*> observers;
-    std::map<std::string, std::string> endpoints;  // host[:port] -> provider, from the configuration
+    // From the configuration: "host" or "host:port" -> provider.
+    std::shared_ptr<const std::map<std::string, std::string>> endpoint_names;
   };
   Pipeline(const Parts& parts, const Options& options, const tracker::Options& tracker_options);
   ~Pipeline() override;
@@ -118,7 +118,9 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   // Replaces the policies: ledger, caches, scopes; held requests are judged anew. On error nothing has changed.
   // `any_strict`: some policy is strict, so that processes nobody has looked at yet must wait.
   base::Result<> set_policies(std::shared_ptr<const policy::CompiledPolicies> policies, bool any_strict);
-  void set_endpoints(std::map<std::string, std::string> endpoints) { endpoints_ = std::move(endpoints); }
+  // "address:port" -> provider, of the configured endpoints: they count as AI endpoints from now on.
+  void set_endpoints(std::shared_ptr<const std::map<std::string, std::string>> names,
+                     const std::map<std::string, std::string>& addresses, const std::vector<pn_endpoint_key>& keys);
 
   // Timers, held requests, orphans, leases, the ledger's tick. Once per turn of the event loop.
   void tick();
@@ -137,8 +139,9 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   std::vector<HeldView> held() const;
   // Moves every process into the scope it belongs to now.
   void refresh_scopes();
-  void set_run_cgroup(std::uint64_t cgroup_id, const model::Subject& subject);
-  void clear_run_cgroup(std::uint64_t cgroup_id);
+  // Whoever is born in this cgroup is `subject`, as far as the cgroup tells. Returns whether it has a scope of its own.
+  bool set_cgroup(std::uint64_t cgroup_id, const model::Subject& subject);
+  void clear_cgroup(std::uint64_t cgroup_id);
 
   // Ends everything in user space; the kernel keeps what it holds.
   void shutdown();
@@ -185,14 +188,15 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   std::uint64_t next_exchange_id() { return next_exchange_id_++; }
 
   // decide.cc
-  static std::vector<std::uint8_t> endpoint_key(const gate::SocketRef& socket);
+  static pn_endpoint_key endpoint_of(const gate::SocketRef& socket);
+  static std::vector<std::uint8_t> endpoint_key(const pn_endpoint_key& endpoint);
+  void learn_endpoint(const pn_endpoint_key& endpoint);
   static policy::LedgerOutcome for_policy(const ledger::Outcome& outcome, const ledger::Amounts& amounts);
   void reserve(Pending& pending, ledger::Outcome& outcome, bool force);
   void hold(Connection& connection, Pending& pending, const policy::Decision& decision);
   void admit(Connection& connection, Pending& pending, model::Verdict verdict);
   void report(const model::Exchange& exchange, const model::Verdict& verdict, bool would, std::string_view text);
   void note_crossings(const ledger::Outcome& outcome);
-  void learn_endpoint(const Connection& connection);
   void settle(Pending& pending);
   void complete_usage(Pending& pending, const ledger::Settlement& settlement, const ledger::Amounts& charged,
                       bool stands);
@@ -200,7 +204,6 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
 
   // enforce.cc
   void place(const model::Subject& subject);
-  void place_cgroup(std::uint64_t cgroup_id, const model::Subject& subject);
   policy::Lease lease_left(const policy::Effective& effective);
   void refill_leases();
   void note_control(const base::Result<>& result);
@@ -212,7 +215,8 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   Parts parts_;
   const Options options_;
   Stats stats_;
-  std::map<std::string, std::string> endpoints_;
+  std::shared_ptr<const std::map<std::string, std::string>> endpoint_names_;
+  std::map<std::string, std::string> endpoint_addresses_;
   std::shared_ptr<const policy::CompiledPolicies> policies_;
   std::map<model::ProcessKey, std::shared_ptr<const policy::Effective>> effective_cache_;
   std::unordered_set<Connection*> connections_;
@@ -234,7 +238,6 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   bool retry_wanted_ = false;
   bool any_strict_ = false;
   model::NanoUsd dearest_call_;                          // largest reservation so far: bounds leases
-  std::map<std::uint64_t, model::Subject> run_cgroups_;  // by cgroup id
   std::vector<std::string> keys_;                        // scratch of reserve()
   std::vector<ledger::Charge> charges_;
   tracker::Tracker tracker_;  // last: its handlers use everything above

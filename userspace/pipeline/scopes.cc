@@ -44,7 +44,6 @@ pn_scope_val scope_value(const policy::ScopeSettings& settings, bool killed) {
   value.mode = PN_MODE_OBSERVE;
   if (settings.gated) value.mode = settings.mode == model::Mode::kStrict ? PN_MODE_STRICT : PN_MODE_ENFORCE;
   value.on_failure = on_failure_of(settings.on_failure);
-  if (!settings.deny_opaque) value.flags |= PN_SCOPE_OPAQUE_ALLOW;
   value.deadline_ns = settings.deadline_ns;
   value.lease_requests = lease_value(settings.lease_requests);
   value.lease_bytes = lease_value(settings.lease_bytes);
@@ -56,6 +55,8 @@ pn_scope_val scope_value(const policy::ScopeSettings& settings, bool killed) {
     value.lease_requests = 0;
     value.lease_bytes = 0;
   }
+  // A scope with nothing to say must be all zero: the first gating scope is what turns the gate on.
+  if (value.mode != PN_MODE_OBSERVE && !settings.deny_opaque) value.flags |= PN_SCOPE_OPAQUE_ALLOW;
   return value;
 }
 

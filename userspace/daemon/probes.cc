@@ -1,0 +1,80 @@
+#include "userspace/daemon/probes.h"
+
+#include "userspace/base/log.h"
+#include "userspace/locators/core/locator.h"
+
+namespace penstock::daemon {
+namespace {
+
+discovery::Options options_of(const std::string& cache_path) {
+  discovery::Options options;
+  options.cache_path = cache_path;
+  return options;
+}
+
+}  // namespace
+
+Probes::Probes(capture::Kernel& kernel, const base::Clock& clock, const std::string& cache_path)
+    : kernel_(kernel), discovery_(options_of(cache_path), locators::registry(), clock) {
+  if (auto watch = discovery::MmapWatch::open()) {
+    mmaps_ = std::move(watch).value();
+  } else {
+    // Exec still tells; what a process loads later is found with its first look.
+    base::log_warning("mmap_watch unavailable error=\"{}\" effect=\"libraries loaded late are covered late\"",
+                      watch.error().message());
+  }
+}
+
+void Probes::start() {
+  attach(discovery_.preattach());
+  attach(discovery_.scan_all());
+}
+
+void Probes::attach(std::vector<discovery::ImageFound> found) {
+  for (const discovery::ImageFound& image : found) {
+    for (const locators::AttachPlan& plan : image.analysis.plans) {
+      const capture::Image target{image.attach_path, image.device, image.inode};
+      if (auto done = kernel_.attach(target, plan); !done) {
+        ++failed_;
+        failures_[image.id] = done.error().message();
+        base::log_warning("attach failed image={} runtime={} error=\"{}\"", image.path, plan.runtime, done.error().message());
+      } else {
+        ++attached_;
+        base::log_debug("attached image={} runtime={}", image.path, plan.runtime);
+      }
+    }
+  }
+}
+
+void Probes::poll() {
+  if (mmaps_) {
+    std::vector<discovery::MmapWatch::Event> events;
+    mmaps_->drain([&events](const discovery::MmapWatch::Event& event) { events.push_back(event); });
+    for (const auto& event : events) attach(discovery_.on_mmap(event.pid, event.begin, event.end));
+    if (const std::uint64_t lost = mmaps_->take_lost(); lost > 0) {
+      mmap_lost_ += lost;
+      attach(discovery_.scan_all());
+    }
+  }
+  attach(discovery_.take_ready());
+  for (const std::uint64_t image : discovery_.take_gone()) failures_.erase(image);
+}
+
+void Probes::on_fork(std::uint32_t pid) { attach(discovery_.on_process(pid)); }
+void Probes::on_exec(std::uint32_t pid) { attach(discovery_.on_exec(pid)); }
+void Probes::on_exit(std::uint32_t pid) { discovery_.on_exit(pid); }
+
+std::vector<int> Probes::fds() const {
+  std::vector<int> out{discovery_.ready_fd()};
+  if (mmaps_) out.push_back(mmaps_->fd());
+  return out;
+}
+
+std::string Probes::failure(std::uint64_t image) const {
+  const auto it = failures_.find(image);
+  return it == failures_.end() ? std::string() : it->second;
+}
+
+Probes::Stats Probes::stats() const { return {attached_, failed_, mmap_lost_, discovery_.stats()}; }
+
+}  // namespace penstock::daemon

@@ -1,0 +1,57 @@
+// Keeps TLS runtimes probed: asks discovery which images hold one and has the kernel side attach to them.
+// Pipeline thread only; analysis runs on discovery's workers.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "userspace/base/clock.h"
+#include "userspace/capture/kernel.h"
+#include "userspace/discovery/discovery.h"
+#include "userspace/discovery/mmap_watch.h"
+
+namespace penstock::daemon {
+
+class Probes {
+ public:
+  Probes(capture::Kernel& kernel, const base::Clock& clock, const std::string& cache_path);
+
+  // Everything that runs now, and what is likely to be mapped later.
+  void start();
+  // Results of workers, library loads, what became of images. Each turn of the event loop; returns whether anything was new.
+  void poll();
+  void on_fork(std::uint32_t pid);
+  void on_exec(std::uint32_t pid);
+  void on_exit(std::uint32_t pid);
+
+  // Descriptors that turn readable when poll() has something to do.
+  std::vector<int> fds() const;
+
+  struct Stats {
+    std::uint64_t attached = 0, failed = 0, mmap_lost = 0;
+    discovery::Stats discovery;
+  };
+  Stats stats() const;
+  const discovery::Discovery& discovery() const { return discovery_; }
+  // Why an image could not be probed; empty: it was, or there was nothing to probe.
+  std::string failure(std::uint64_t image) const;
+  // Images still being looked at: processes that use them are not covered yet.
+  std::uint64_t pending() const { return discovery_.stats().pending; }
+
+ private:
+  void attach(std::vector<discovery::ImageFound> found);
+
+  capture::Kernel& kernel_;
+  discovery::Discovery discovery_;
+  std::optional<discovery::MmapWatch> mmaps_;
+  std::map<std::uint64_t, std::string> failures_;  // by image id, bounded by discovery
+  std::uint64_t attached_ = 0;
+  std::uint64_t failed_ = 0;
+  std::uint64_t mmap_lost_ = 0;
+};
+
+}  // namespace penstock::daemon
