@@ -2,36 +2,17 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <fstream>
-#include <iostream>
-#include <sstream>
-
 #include "cli/app.h"
 #include "cli/daemon_process.h"
 #include "cli/output.h"
 #include "cli/policy_file.h"
 #include "cli/table.h"
 #include "userspace/api/message_json.h"
+#include "userspace/api/yaml.h"
 
 namespace penstock::cli {
 
-base::Result<std::string> read_file(const std::string& path) {
-  std::ostringstream text;
-  if (path == "-") {
-    text << std::cin.rdbuf();
-    return text.str();
-  }
-  errno = 0;
-  const std::ifstream in(path);
-  if (in) text << in.rdbuf();
-  if (!in || !text) {
-    base::Error e = base::errno_error(errno, "cannot read " + path);
-    e.code = base::ErrorCode::kUsage;
-    return e;
-  }
-  return text.str();
-}
+base::Result<std::string> read_file(const std::string& path) { return api::read_text_file(path == "-" ? "/dev/stdin" : path); }
 
 namespace {
 

@@ -192,7 +192,7 @@ TEST_F(RunTest, SendsThePolicyFile) {
   EXPECT_THAT(control_.calls[1].second, HasSubstr(R"("mode":"strict","policy":"kind: Policy\n","policy_file":")" + file));
   const auto missing = run({"run", "--policy", folder_ + "/none.yaml", "--", "true"});
   EXPECT_EQ(missing.exit_code, 2);
-  EXPECT_THAT(missing.err, HasSubstr("cannot read"));
+  EXPECT_THAT(missing.err, HasSubstr("cannot be read"));
 }
 
 TEST_F(RunTest, StartsADaemonWhereNoneAnswers) {

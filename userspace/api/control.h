@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "userspace/api/control.pb.h"
 #include "userspace/base/result.h"
@@ -37,6 +38,9 @@ class LineStream {
 class Control {
  public:
   virtual ~Control() = default;
+  // Asked before every call, with the rpc's name. The socket's permissions have let the peer in already; this is for what
+  // they cannot tell, such as a governed process that wants to lift its own limits.
+  virtual base::Result<> authorize(const Peer&, std::string_view /*rpc*/) { return {}; }
   virtual base::Result<Status> get_status(const Peer&, const GetStatusRequest&) = 0;
   virtual base::Result<DoctorReport> get_doctor(const Peer&, const GetDoctorRequest&) = 0;
   // Keeps `stream` while it is open, or calls finish() at once when the request does not follow.

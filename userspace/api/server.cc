@@ -169,8 +169,9 @@ class ServerImpl final : public Server {
     executor_([alive = std::weak_ptr(alive_), this, route = match.route, message, exchange, stream = std::move(stream),
                who]() mutable {
       if (alive.expired()) return;
-      auto answer = route->call(control_, who, *message, std::move(stream));
       HttpReply reply;
+      if (auto allowed = control_.authorize(who, route->name); !allowed) return exchange->respond(error_reply(allowed.error()));
+      auto answer = route->call(control_, who, *message, std::move(stream));
       if (!answer) reply = error_reply(answer.error());
       else if (route->stream) reply.stream = true;
       else

@@ -49,7 +49,7 @@ class Server {
  public:
   struct Options {
     std::string socket = kDefaultSocket;
-    std::string group;                   // owner group of the socket; empty: "penstock" if it exists, else the daemon's
+    std::string group;                   // owner group of the socket; empty: the daemon's own
     std::string tcp_listen;              // "127.0.0.1:9464", "[::1]:0"; empty: no TCP listener
     std::uint32_t max_connections = 64;  // per listener
     std::uint32_t max_streams = 16;

@@ -101,6 +101,17 @@ TEST_F(ServerTest, ErrorsCarryTheExitCode) {
   EXPECT_EQ(run.error().hint, "see `penstock agents`");
 }
 
+TEST_F(ServerTest, AsksBeforeEveryCall) {
+  control_.forbidden = "Kill";
+  start();
+  Client client(options_.socket);
+  auto refused = client.call<KillResponse>(KillRequest());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, base::ErrorCode::kPrivilege);
+  EXPECT_TRUE(control_.calls.empty());
+  EXPECT_TRUE(client.call<Status>(GetStatusRequest()));
+}
+
 TEST_F(ServerTest, RefusesWhatItDoesNotKnow) {
   start();
   EXPECT_THAT(get("/v1/nothing"), StartsWith("HTTP/1.1 404"));

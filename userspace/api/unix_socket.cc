@@ -21,7 +21,6 @@ using base::Error;
 using base::ErrorCode;
 using base::Fd;
 
-constexpr char kGroup[] = "penstock";
 constexpr mode_t kMode = 0660;
 
 base::Result<sockaddr_un> address_of(const std::string& path) {
@@ -35,12 +34,11 @@ base::Result<sockaddr_un> address_of(const std::string& path) {
 }
 
 base::Result<gid_t> group_of(const std::string& name) {
-  const std::string& wanted = name.empty() ? kGroup : name;
+  if (name.empty()) return ::getegid();
   group entry{};
   group* found = nullptr;
   std::vector<char> buffer(1u << 16);
-  if (::getgrnam_r(wanted.c_str(), &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr) return found->gr_gid;
-  if (name.empty()) return ::getegid();
+  if (::getgrnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr) return found->gr_gid;
   return Error{ErrorCode::kUsage, 0, fmt::format("no group \"{}\" for the control socket", name),
                fmt::format("groupadd --system {}", name)};
 }

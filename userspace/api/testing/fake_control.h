@@ -85,8 +85,13 @@ class FakeControl : public Control {
   std::map<std::string, base::Error> errors;
   std::vector<std::pair<std::string, std::string>> calls;  // rpc, request as JSON
   Peer last_peer;
+  std::string forbidden;  // rpc that authorize() refuses
   ExchangeStreams streams;
 
+  base::Result<> authorize(const Peer&, std::string_view rpc) override {
+    if (rpc != forbidden) return {};
+    return base::Error{base::ErrorCode::kPrivilege, 0, "a governed process may not do this", {}};
+  }
   base::Result<Status> get_status(const Peer& p, const GetStatusRequest& r) override { return answer<Status>("GetStatus", p, r); }
   base::Result<DoctorReport> get_doctor(const Peer& p, const GetDoctorRequest& r) override { return answer<DoctorReport>("GetDoctor", p, r); }
   base::Result<base::Unit> observe(const Peer& p, const ObserveRequest& r, std::shared_ptr<LineStream> stream) override {
