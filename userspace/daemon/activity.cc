@@ -15,9 +15,12 @@ void add_to(std::optional<std::uint64_t>& sum, const std::optional<std::uint64_t
 
 bool left_the_host(const model::Exchange& exchange) {
   switch (exchange.verdict.action) {
-    case model::Action::kDeny: return false;
-    case model::Action::kKill: return exchange.status != 0 || exchange.cost.has_value();
-    default: return true;
+    case model::Action::kDeny:
+      return false;
+    case model::Action::kKill:
+      return exchange.status != 0 || exchange.cost.has_value();
+    default:
+      return true;
   }
 }
 
@@ -42,7 +45,8 @@ void Sums::add(const model::Exchange& exchange) {
   } else if (has_usage && left_the_host(exchange)) {
     ++unpriced;
   }
-  if (exchange.usage_status == model::UsageStatus::kEstimated || exchange.price_status == model::PriceStatus::kEstimated)
+  if (exchange.usage_status == model::UsageStatus::kEstimated ||
+      exchange.price_status == model::PriceStatus::kEstimated)
     ++estimated;
   if (exchange.usage_status == model::UsageStatus::kIncomplete) ++incomplete;
 }
@@ -94,18 +98,22 @@ ActivityRow& Activity::row(std::map<std::string, ActivityRow>& rows, const std::
   return made;
 }
 
-void Activity::add_model(std::map<std::pair<std::string, std::string>, ModelRow>& models, const model::Exchange& exchange) {
+void Activity::add_model(std::map<std::pair<std::string, std::string>, ModelRow>& models,
+                         const model::Exchange& exchange) {
   std::pair<std::string, std::string> key(exchange.provider, model_name(exchange));
   if (models.size() >= kMaxModels && !models.contains(key)) key = {"_other", "_other"};
   ModelRow& row = models[key];
   row.sums.add(exchange);
-  row.minute.add(clock_.boot_ns(), ledger::total_tokens(exchange).value_or(0), exchange.cost ? exchange.cost->value : 0);
-  if (exchange.cost || exchange.usage.input_tokens) row.price_status = ledger::worst(row.price_status, exchange.price_status);
+  row.minute.add(clock_.boot_ns(), ledger::total_tokens(exchange).value_or(0),
+                 exchange.cost ? exchange.cost->value : 0);
+  if (exchange.cost || exchange.usage.input_tokens)
+    row.price_status = ledger::worst(row.price_status, exchange.price_status);
 }
 
 void Activity::add(ActivityRow& row, const model::Exchange& exchange) {
   row.sums.add(exchange);
-  row.minute.add(clock_.boot_ns(), ledger::total_tokens(exchange).value_or(0), exchange.cost ? exchange.cost->value : 0);
+  row.minute.add(clock_.boot_ns(), ledger::total_tokens(exchange).value_or(0),
+                 exchange.cost ? exchange.cost->value : 0);
   row.subject = exchange.subject;
   row.mode = exchange.verdict.mode;
   row.last_real_ns = clock_.real_ns();
@@ -122,7 +130,8 @@ void Activity::on_exchange(const model::Exchange& exchange) {
   add_model(models_, exchange);
 }
 
-void Activity::on_verdict(const model::Exchange& exchange, const model::Verdict& verdict, bool would, std::string_view text) {
+void Activity::on_verdict(const model::Exchange& exchange, const model::Verdict& verdict, bool would,
+                          std::string_view text) {
   if (would || verdict.action == model::Action::kAllow || text.empty()) return;
   row(agents_, exchange.subject.agent).last_refusal = text;
   if (!exchange.subject.run.empty()) row(runs_, exchange.subject.run).last_refusal = text;

@@ -56,13 +56,13 @@ struct ModelRow {
 struct ActivityRow {
   Sums sums;
   LastMinute minute;
-  model::Subject subject;        // of the newest exchange
+  model::Subject subject;  // of the newest exchange
   model::Mode mode = model::Mode::kObserve;
   std::int64_t first_real_ns = 0, last_real_ns = 0;
   std::map<std::pair<std::string, std::string>, ModelRow> models;  // (provider, model), bounded
   std::map<std::string, std::uint64_t> verdicts;                   // by action
   std::string last_verdict;
-  std::string last_refusal;      // one line for people
+  std::string last_refusal;  // one line for people
 };
 
 class Activity final : public pipeline::Observer {
@@ -70,7 +70,8 @@ class Activity final : public pipeline::Observer {
   explicit Activity(const base::Clock& clock) : clock_(clock) {}
 
   void on_exchange(const model::Exchange& exchange) override;
-  void on_verdict(const model::Exchange& exchange, const model::Verdict& verdict, bool would, std::string_view text) override;
+  void on_verdict(const model::Exchange& exchange, const model::Verdict& verdict, bool would,
+                  std::string_view text) override;
   void on_hold_ended(const model::Exchange&, std::string_view, std::uint64_t) override {}
   void on_soft_crossing(const ledger::SoftCrossing&) override {}
 

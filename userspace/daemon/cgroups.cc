@@ -43,7 +43,7 @@ std::vector<std::string> children(const std::string& directory) {
 
 base::Result<std::uint64_t> Cgroups::id(const std::string& directory) const {
   // The inode number of a cgroup2 directory is its id (kernfs, 64-bit inodes since 5.5).
-  struct stat info{};
+  struct stat info {};
   if (::stat(directory.c_str(), &info) != 0) return base::errno_error(errno, "cgroup " + directory);
   return static_cast<std::uint64_t>(info.st_ino);
 }

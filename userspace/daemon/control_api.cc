@@ -171,7 +171,8 @@ base::Result<api::TopSnapshot> ControlApi::get_top(const api::Peer&, const api::
       minute(row, activity.minute);
     }
   } else {
-    return base::Error{base::ErrorCode::kUsage, 0, fmt::format("cannot group by \"{}\"", request.by()), "agent, run or model"};
+    return base::Error{base::ErrorCode::kUsage, 0, fmt::format("cannot group by \"{}\"", request.by()),
+                       "agent, run or model"};
   }
   auto& rows = *out.mutable_rows();
   std::stable_sort(rows.begin(), rows.end(), [](const api::TopRow& a, const api::TopRow& b) {
@@ -225,7 +226,8 @@ base::Result<api::AgentList> ControlApi::list_agents(const api::Peer&, const api
 
 // ---- runs ----------------------------------------------------------------------------------------------------------
 
-base::Result<api::CreateRunResponse> ControlApi::create_run(const api::Peer& peer, const api::CreateRunRequest& request) {
+base::Result<api::CreateRunResponse> ControlApi::create_run(const api::Peer& peer,
+                                                            const api::CreateRunRequest& request) {
   bool attached = false;
   PN_TRY(const Run* run, d_.runs_->create(peer, request, attached));
   api::CreateRunResponse out;
@@ -264,7 +266,8 @@ api::RunSummary ControlApi::summary(const Run& run) const {
   for (pipeline::Connection* connection : d_.pipeline_->connections()) {
     for (const pipeline::Pending& pending : connection->pending()) {
       const model::Exchange& exchange = *pending.exchange;
-      if (exchange.subject.run != run.id || (exchange.kind == model::Kind::kHttp && exchange.provider.empty())) continue;
+      if (exchange.subject.run != run.id || (exchange.kind == model::Kind::kHttp && exchange.provider.empty()))
+        continue;
       ++now_live.in_flight;
       if (pending.stage == pipeline::Stage::kHeld) ++now_live.held;
       if (pending.stage != pipeline::Stage::kAdmitted) continue;
@@ -345,7 +348,8 @@ base::Result<api::PolicyList> ControlApi::list_policies(const api::Peer&, const 
   return out;
 }
 
-base::Result<api::PolicyList> ControlApi::remove_policy(const api::Peer& peer, const api::RemovePolicyRequest& request) {
+base::Result<api::PolicyList> ControlApi::remove_policy(const api::Peer& peer,
+                                                        const api::RemovePolicyRequest& request) {
   PN_CHECK(d_.policies_->remove(request.name()));
   return list_policies(peer, {});
 }

@@ -15,7 +15,8 @@ class ControlApi final : public api::Control {
 
   base::Result<api::Status> get_status(const api::Peer&, const api::GetStatusRequest&) override;
   base::Result<api::DoctorReport> get_doctor(const api::Peer&, const api::GetDoctorRequest&) override;
-  base::Result<base::Unit> observe(const api::Peer&, const api::ObserveRequest&, std::shared_ptr<api::LineStream>) override;
+  base::Result<base::Unit> observe(const api::Peer&, const api::ObserveRequest&,
+                                   std::shared_ptr<api::LineStream>) override;
   base::Result<api::TopSnapshot> get_top(const api::Peer&, const api::GetTopRequest&) override;
   base::Result<api::AgentList> list_agents(const api::Peer&, const api::ListAgentsRequest&) override;
   base::Result<api::CreateRunResponse> create_run(const api::Peer&, const api::CreateRunRequest&) override;
@@ -55,7 +56,8 @@ class ControlApi final : public api::Control {
   bool killed(const model::Subject& subject) const;
   std::optional<std::uint32_t> budget_used_percent(const model::Subject& subject) const;
   api::BudgetState state_of(const ledger::BudgetStatus& status) const;
-  base::Result<std::vector<ledger::BudgetId>> find_budget(const std::string& name, const std::optional<std::string>& policy,
+  base::Result<std::vector<ledger::BudgetId>> find_budget(const std::string& name,
+                                                          const std::optional<std::string>& policy,
                                                           std::optional<ledger::BudgetUnit> unit) const;
   base::Result<> make_durable();
   api::BudgetList states_of(const std::vector<ledger::BudgetId>& budgets, const std::optional<std::string>& key) const;

@@ -11,10 +11,12 @@ namespace {
 constexpr const char* event_name(std::size_t kind) {
   switch (kind) {
 #define PN_X(name, number, type) \
-  case number: return #name;
+  case number:                   \
+    return #name;
     PN_EVENTS(PN_X)
 #undef PN_X
-    default: return "other";
+    default:
+      return "other";
   }
 }
 
@@ -60,9 +62,15 @@ exporters::Snapshot ControlApi::snapshot() {
     budget.key = status.key;
     const exporters::Snapshot::Meter meter{status.limit, status.spent, status.reserved, status.remaining};
     switch (status.unit) {
-      case ledger::BudgetUnit::kNanoUsd: budget.nano_usd = meter; break;
-      case ledger::BudgetUnit::kTokens: budget.tokens = meter; break;
-      case ledger::BudgetUnit::kRequests: budget.requests = meter; break;
+      case ledger::BudgetUnit::kNanoUsd:
+        budget.nano_usd = meter;
+        break;
+      case ledger::BudgetUnit::kTokens:
+        budget.tokens = meter;
+        break;
+      case ledger::BudgetUnit::kRequests:
+        budget.requests = meter;
+        break;
     }
     budget.resets_real_ns = status.reset_real_ns;
     out.budgets.push_back(std::move(budget));
@@ -71,7 +79,9 @@ exporters::Snapshot ControlApi::snapshot() {
                            : status.on_breach == ledger::OnBreach::kPace ? "pace"
                            : status.on_breach == ledger::OnBreach::kCut  ? "cut"
                                                                          : "deny";
-      const auto same = [&](const exporters::Snapshot::Breach& b) { return b.policy == status.policy && b.budget == status.name; };
+      const auto same = [&](const exporters::Snapshot::Breach& b) {
+        return b.policy == status.policy && b.budget == status.name;
+      };
       const auto it = std::find_if(out.breaches.begin(), out.breaches.end(), same);
       if (it == out.breaches.end()) {
         out.breaches.push_back({status.policy, status.name, action, status.breaches});
@@ -94,7 +104,8 @@ exporters::Snapshot ControlApi::snapshot() {
   const tracker::Counters& tracked = d_.pipeline_->tracker().counters();
   if (tracked.late_events > 0) out.events_lost.push_back({"tracker", "late", tracked.late_events});
   if (tracked.evicted_unbound > 0) out.events_lost.push_back({"tracker", "unbound", tracked.evicted_unbound});
-  if (tracked.evicted_connections > 0) out.events_lost.push_back({"tracker", "connection", tracked.evicted_connections});
+  if (tracked.evicted_connections > 0)
+    out.events_lost.push_back({"tracker", "connection", tracked.evicted_connections});
   if (const std::uint64_t malformed = d_.pipeline_->stats().malformed; malformed > 0)
     out.events_lost.push_back({"decode", "malformed", malformed});
   out.gaps.push_back({"all", tracked.gaps[0] + tracked.gaps[1]});
@@ -107,7 +118,9 @@ exporters::Snapshot ControlApi::snapshot() {
   if (d_.server_) {
     const api::ServerCounters server = d_.server_->counters();
     out.api_requests = server.requests;
-    out.api_refused = {{"peer", server.refused_peers}, {"oversized", server.oversized}, {"slow", server.slow_clients},
+    out.api_refused = {{"peer", server.refused_peers},
+                       {"oversized", server.oversized},
+                       {"slow", server.slow_clients},
                        {"timeout", server.answer_timeouts}};
     out.queues.push_back({"observe", server.dropped_lines});
   }
@@ -122,7 +135,8 @@ exporters::Snapshot ControlApi::snapshot() {
 
 base::Result<api::CounterList> ControlApi::list_counters(const api::Peer&, const api::ListCountersRequest&) {
   api::CounterList out;
-  const auto add = [&out](const char* name, std::uint64_t value, const char* label = nullptr, const std::string& of = {}) {
+  const auto add = [&out](const char* name, std::uint64_t value, const char* label = nullptr,
+                          const std::string& of = {}) {
     api::Counter& counter = *out.add_counters();
     counter.set_name(name);
     counter.set_value(value);

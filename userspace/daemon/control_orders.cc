@@ -13,10 +13,14 @@ namespace {
 
 const char* spelling(ledger::OnBreach on_breach) {
   switch (on_breach) {
-    case ledger::OnBreach::kHold: return "hold";
-    case ledger::OnBreach::kPace: return "pace";
-    case ledger::OnBreach::kDeny: return "deny";
-    case ledger::OnBreach::kCut: return "cut";
+    case ledger::OnBreach::kHold:
+      return "hold";
+    case ledger::OnBreach::kPace:
+      return "pace";
+    case ledger::OnBreach::kDeny:
+      return "deny";
+    case ledger::OnBreach::kCut:
+      return "cut";
   }
   return "deny";
 }
@@ -55,9 +59,9 @@ api::BudgetState ControlApi::state_of(const ledger::BudgetStatus& status) const 
   }
   if (soft > 0) out.set_soft_percent(soft / 10);
   const model::Int128 used = model::Int128{status.spent} + status.reserved;
-  out.set_state(status.remaining <= 0                                               ? "breached"
-                : soft > 0 && used * 1000 >= model::Int128{status.limit} * soft     ? "soft"
-                                                                                    : "ok");
+  out.set_state(status.remaining <= 0                                           ? "breached"
+                : soft > 0 && used * 1000 >= model::Int128{status.limit} * soft ? "soft"
+                                                                                : "ok");
   if (status.limit_overridden) out.set_overridden(true);
   return out;
 }
@@ -109,7 +113,8 @@ base::Result<std::vector<ledger::BudgetId>> ControlApi::find_budget(const std::s
     const bool named = specs[i].name == name || specs[i].name.substr(0, specs[i].name.rfind('.')) == name;
     if (!named || (policy && specs[i].policy != *policy) || (unit && specs[i].unit != *unit)) continue;
     found.push_back(static_cast<ledger::BudgetId>(i));
-    if (std::find(policies.begin(), policies.end(), specs[i].policy) == policies.end()) policies.push_back(specs[i].policy);
+    if (std::find(policies.begin(), policies.end(), specs[i].policy) == policies.end())
+      policies.push_back(specs[i].policy);
   }
   if (found.empty()) {
     return base::Error{base::ErrorCode::kNotFound, 0, fmt::format("no budget {}{}", policy ? *policy + "/" : "", name),
@@ -166,7 +171,8 @@ base::Result<api::BudgetList> ControlApi::set_budget(const api::Peer&, const api
   }
   std::vector<ledger::BudgetId> changed;
   for (const auto& [id, value] : changes) {
-    PN_CHECK(d_.ledger_->set_limit(id, key ? std::optional<std::string_view>(*key) : std::nullopt, value, d_.ledger_now()));
+    PN_CHECK(
+        d_.ledger_->set_limit(id, key ? std::optional<std::string_view>(*key) : std::nullopt, value, d_.ledger_now()));
     changed.push_back(id);
   }
   PN_CHECK(make_durable());
@@ -190,8 +196,10 @@ bool ControlApi::selects_anything(const api::Selector& selector) const {
   switch (selector.target_case()) {
     case api::Selector::kAll:
     case api::Selector::kModel:
-    case api::Selector::kProvider: return true;
-    default: break;
+    case api::Selector::kProvider:
+      return true;
+    default:
+      break;
   }
   for (const auto& [name, activity] : d_.activity_.agents()) {
     if (api::matches(selector, activity.subject)) return true;
@@ -204,13 +212,15 @@ bool ControlApi::selects_anything(const api::Selector& selector) const {
     if (selector.target_case() == api::Selector::kAgent && selector.agent() == name.name()) return true;
   }
   bool found = false;
-  d_.subjects_->for_each_process([&](const model::Subject& subject) { found = found || api::matches(selector, subject); });
+  d_.subjects_->for_each_process(
+      [&](const model::Subject& subject) { found = found || api::matches(selector, subject); });
   return found;
 }
 
 base::Result<api::KillResponse> ControlApi::kill(const api::Peer& peer, const api::KillRequest& request) {
   const std::string text = api::format_selector(request.selector());
-  if (!text.empty() && request.selector().target_case() != api::Selector::kExchange && !selects_anything(request.selector())) {
+  if (!text.empty() && request.selector().target_case() != api::Selector::kExchange &&
+      !selects_anything(request.selector())) {
     return base::Error{base::ErrorCode::kNotFound, 0, "nothing here is " + text, "penstock agents shows who is"};
   }
   api::KillSwitch order;

@@ -20,8 +20,8 @@
 namespace penstock::daemon {
 namespace {
 
-constexpr int kMaxSleepMs = 50;                  // the ledger wants a tick every 100 ms
-constexpr std::size_t kEventsPerTurn = 4096;     // then timers, orders and the heartbeat have their turn
+constexpr int kMaxSleepMs = 50;               // the ledger wants a tick every 100 ms
+constexpr std::size_t kEventsPerTurn = 4096;  // then timers, orders and the heartbeat have their turn
 constexpr std::uint64_t kHousekeepingNs = 1'000'000'000;
 constexpr std::uint64_t kCgroupScanNs = 5'000'000'000;
 constexpr std::uint64_t kReadyWaitNs = 20'000'000'000;
@@ -35,18 +35,25 @@ base::Result<> make_directory(const std::string& path) {
   return {};
 }
 
-api::Page text_page(unsigned status, std::string body) { return {status, "text/plain; charset=utf-8", std::move(body)}; }
+api::Page text_page(unsigned status, std::string body) {
+  return {status, "text/plain; charset=utf-8", std::move(body)};
+}
 
 std::shared_ptr<const std::map<std::string, std::string>> endpoint_map(const api::Config& config) {
-  return std::make_shared<const std::map<std::string, std::string>>(config.endpoints().begin(), config.endpoints().end());
+  return std::make_shared<const std::map<std::string, std::string>>(config.endpoints().begin(),
+                                                                    config.endpoints().end());
 }
 
 base::LogLevel log_level_of(api::Config::LogLevel level) {
   switch (level) {
-    case api::Config::LOG_LEVEL_DEBUG: return base::LogLevel::kDebug;
-    case api::Config::LOG_LEVEL_WARNING: return base::LogLevel::kWarning;
-    case api::Config::LOG_LEVEL_ERROR: return base::LogLevel::kError;
-    default: return base::LogLevel::kInfo;
+    case api::Config::LOG_LEVEL_DEBUG:
+      return base::LogLevel::kDebug;
+    case api::Config::LOG_LEVEL_WARNING:
+      return base::LogLevel::kWarning;
+    case api::Config::LOG_LEVEL_ERROR:
+      return base::LogLevel::kError;
+    default:
+      return base::LogLevel::kInfo;
   }
 }
 
@@ -105,8 +112,8 @@ base::Result<> Daemon::open_state() {
     PN_TRY(store_, ledger::Store::open(store_options, ledger_now()));
     const ledger::Store::Recovery& recovery = store_->recovery();
     if (recovery.charged + recovery.settled + recovery.corrupt_slots > 0) {
-      base::log_info("ledger recovered settled={} charged={} corrupt_slots={}", recovery.settled,
-                     recovery.charged, recovery.corrupt_slots);
+      base::log_info("ledger recovered settled={} charged={} corrupt_slots={}", recovery.settled, recovery.charged,
+                     recovery.corrupt_slots);
     }
   }
   ledger_ = std::make_unique<ledger::Ledger>(ledger::Ledger::Options{}, store_.get(), ledger_now());
@@ -149,9 +156,19 @@ base::Result<> Daemon::open_kernel() {
   tracker::Options tracker_options;
   tracker_options.resumed = kernel_->resumed();
   pipeline_ = std::make_unique<pipeline::Pipeline>(
-      pipeline::Pipeline::Parts{clock_, *gate_, *ledger_, *estimator_, *prices_, *subjects_, *process_control_, *kills_,
-                                *scopes_, &parsers::session::make_connection_parser, kernel_.get(),
-                                {&activity_, static_cast<pipeline::Observer*>(this)}, endpoint_map(config)},
+      pipeline::Pipeline::Parts{clock_,
+                                *gate_,
+                                *ledger_,
+                                *estimator_,
+                                *prices_,
+                                *subjects_,
+                                *process_control_,
+                                *kills_,
+                                *scopes_,
+                                &parsers::session::make_connection_parser,
+                                kernel_.get(),
+                                {&activity_, static_cast<pipeline::Observer*>(this)},
+                                endpoint_map(config)},
       pipeline_options, tracker_options);
 
   gate_->heartbeat(clock_.boot_ns());
@@ -172,8 +189,8 @@ base::Result<> Daemon::open_kernel() {
   PN_CHECK(kernel_->activate());
   gate_->heartbeat(clock_.boot_ns());
   if (kernel_->resumed()) pipeline_->resync();
-  endpoint_names_ = std::make_unique<EndpointNames>(
-      *endpoint_map(config), [this](std::vector<EndpointNames::Resolved> resolved) {
+  endpoint_names_ =
+      std::make_unique<EndpointNames>(*endpoint_map(config), [this](std::vector<EndpointNames::Resolved> resolved) {
         executor_->post([this, resolved = std::move(resolved)] { apply_endpoints(resolved); });
       });
   return {};
@@ -200,8 +217,9 @@ base::Result<> Daemon::open_surfaces() {
     const bool is_ready = ready();
     return [is_ready] { return is_ready ? text_page(200, "ready\n") : text_page(503, "starting\n"); };
   };
-  PN_TRY(server_, api::Server::start(options, [this](std::function<void()> work) { executor_->post(std::move(work)); },
-                                     *control_, std::move(pages)));
+  PN_TRY(server_, api::Server::start(
+                      options, [this](std::function<void()> work) { executor_->post(std::move(work)); }, *control_,
+                      std::move(pages)));
   std::vector<int> fds = probes_->fds();
   if (store_) fds.push_back(store_->commit_fd());
   PN_TRY(fd_watch_, FdWatch::start(fds, kernel_->events()));
@@ -219,7 +237,8 @@ std::vector<std::string> Daemon::degraded() const {
   std::vector<std::string> out;
   const Probes::Stats probes = probes_->stats();
   if (probes.failed > 0) out.push_back(fmt::format("{} images could not be probed (penstock coverage)", probes.failed));
-  if (probes.discovery.pending > 0) out.push_back(fmt::format("{} images are still being examined", probes.discovery.pending));
+  if (probes.discovery.pending > 0)
+    out.push_back(fmt::format("{} images are still being examined", probes.discovery.pending));
   if (probes.discovery.stalled_workers > 0) out.push_back("an image could not be read in time");
   if (store_ && store_->stats().failing) out.push_back("the ledger cannot be written: " + store_->stats().last_error);
   if (!reload_ok_) out.push_back("the last reload failed: the configuration before it is in force");
@@ -258,7 +277,8 @@ base::Result<> Daemon::run(const volatile std::sig_atomic_t& stop, const volatil
       if (done) {
         base::log_info("reload done policies={}", policies_->set().policies_size());
       } else {
-        base::log_error("reload refused error=\"{}\" effect=\"the configuration before it is in force\"", done.error().message());
+        base::log_error("reload refused error=\"{}\" effect=\"the configuration before it is in force\"",
+                        done.error().message());
       }
     }
   }
@@ -296,7 +316,8 @@ bool Daemon::owner_gone() const {
 
 base::Result<> Daemon::reload() {
   if (settings_.config_file.empty()) {
-    return base::Error{base::ErrorCode::kFailure, 0, "there is no configuration file to reload", "start with --config FILE"};
+    return base::Error{base::ErrorCode::kFailure, 0, "there is no configuration file to reload",
+                       "start with --config FILE"};
   }
   PN_TRY(api::Config next, api::load_config(settings_.config_file));
   // What the command line said, and what only a start can change, stays as it is.
@@ -309,7 +330,8 @@ base::Result<> Daemon::reload() {
   PN_CHECK(check_endpoints(next, settings_.config_file));
   ledger::PriceBook::Options prices;
   prices.operator_file = next.prices();
-  for (const auto& [host, provider] : next.endpoints()) prices.endpoints.push_back({split_host_port(host).first, provider});
+  for (const auto& [host, provider] : next.endpoints())
+    prices.endpoints.push_back({split_host_port(host).first, provider});
   PN_TRY(ledger::PriceBook book, ledger::PriceBook::load(prices));
   PolicyStore::Settings policies;
   policies.path = next.policies();
@@ -350,7 +372,8 @@ Daemon::~Daemon() {
   fd_watch_.reset();
   server_.reset();
   endpoint_names_.reset();
-  // Not run to its end (the start failed, or the loop did): what was pinned by an ephemeral daemon must not stay either.
+  // Not run to its end (the start failed, or the loop did): what was pinned by an ephemeral daemon must not stay
+  // either.
   if (settings_.ephemeral && kernel_ && !stopping_) {
     if (runs_) runs_->finish_all();
     kernel_->unload();
@@ -359,8 +382,8 @@ Daemon::~Daemon() {
 
 // ---- scopes of cgroups ---------------------------------------------------------------------------------------------
 
-// Whoever is born in a cgroup that some policy or kill switch speaks of is in its scope from the first instruction, also
-// while no daemon runs.
+// Whoever is born in a cgroup that some policy or kill switch speaks of is in its scope from the first instruction,
+// also while no daemon runs.
 void Daemon::place_cgroups() {
   if (!pipeline_ || !cgroups_) return;
   std::map<std::string, std::uint64_t> found;
@@ -392,7 +415,8 @@ void Daemon::apply_endpoints(const std::vector<EndpointNames::Resolved>& resolve
 
 void Daemon::run_started(const Run& run) {
   subjects_->add_run(run.cgroup, run.id, run.agent);
-  if (pipeline_->set_cgroup(run.cgroup_id, subjects_->of_cgroup(run.cgroup))) placed_cgroups_[run.cgroup] = run.cgroup_id;
+  if (pipeline_->set_cgroup(run.cgroup_id, subjects_->of_cgroup(run.cgroup)))
+    placed_cgroups_[run.cgroup] = run.cgroup_id;
 }
 
 void Daemon::run_process(const Run& run) { subjects_->assign_root(run.root, run.id, run.agent); }
@@ -407,7 +431,9 @@ std::optional<model::ProcessKey> Daemon::process(std::uint32_t pid) { return sub
 
 // ---- events --------------------------------------------------------------------------------------------------------
 
-void Daemon::on_data(const pn_ev_data& event, std::span<const std::uint8_t> payload) { pipeline_->on_data(event, payload); }
+void Daemon::on_data(const pn_ev_data& event, std::span<const std::uint8_t> payload) {
+  pipeline_->on_data(event, payload);
+}
 void Daemon::on_bind(const pn_ev_bind& event) { pipeline_->on_bind(event); }
 void Daemon::on_gate(const pn_ev_gate& event) { pipeline_->on_gate(event); }
 void Daemon::on_withdraw(const pn_ev_withdraw& event) { pipeline_->on_withdraw(event); }
@@ -429,7 +455,9 @@ void Daemon::on_malformed(std::span<const std::uint8_t> record) { pipeline_->on_
 
 void Daemon::on_exchange(const model::Exchange& exchange) {
   // Plain requests are nobody's business unless something was done to them.
-  if (exchange.kind == model::Kind::kHttp && exchange.provider.empty() && exchange.verdict.action == model::Action::kAllow) return;
+  if (exchange.kind == model::Kind::kHttp && exchange.provider.empty() &&
+      exchange.verdict.action == model::Action::kAllow)
+    return;
   streams_.publish(exchange);
   prometheus_->on_exchange(exchange);
   for (const auto& exporter : exporters_) exporter->on_exchange(exchange);

@@ -2,7 +2,8 @@
 //
 // Threads: this loop; libmicrohttpd's listeners and discovery's workers, which hand work over through the executor; the
 // store's writer. Nothing else touches the daemon's state.
-// Start order: state directory lock, state files, policies, kernel, scopes, server; whatever fails leaves nothing behind.
+// Start order: state directory lock, state files, policies, kernel, scopes, server; whatever fails leaves nothing
+// behind.
 #pragma once
 
 #include <csignal>
@@ -107,7 +108,7 @@ class Daemon final : private capture::EventSink, private pipeline::Observer, pri
   std::uint64_t last_turn_boot_ns_ = 0;
   std::uint64_t next_housekeeping_ns_ = 0;
   std::uint64_t next_cgroup_scan_ns_ = 0;
-  std::uint64_t ready_by_boot_ns_ = 0;         // however long images take to examine
+  std::uint64_t ready_by_boot_ns_ = 0;  // however long images take to examine
   std::mutex render_mutex_;
 
   std::optional<Cgroups> cgroups_;

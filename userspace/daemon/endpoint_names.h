@@ -1,5 +1,5 @@
-// The `endpoints:` of the configuration as addresses: names are resolved on a thread of their own (a resolver may take its
-// time) and again now and then, because addresses of a name change.
+// The `endpoints:` of the configuration as addresses: names are resolved on a thread of their own (a resolver may take
+// its time) and again now and then, because addresses of a name change.
 #pragma once
 
 #include <array>
@@ -21,7 +21,7 @@ class EndpointNames {
  public:
   struct Resolved {
     pn_endpoint_key key{};
-    std::string address;   // as text: "192.0.2.1:443", "[2001:db8::1]:443"
+    std::string address;  // as text: "192.0.2.1:443", "[2001:db8::1]:443"
     std::string provider;
   };
   using Done = std::function<void(std::vector<Resolved>)>;

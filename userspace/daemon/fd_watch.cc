@@ -40,7 +40,8 @@ void FdWatch::loop() {
 
 FdWatch::~FdWatch() {
   const std::uint64_t one = 1;
-  if (stop_) [[maybe_unused]] const auto written = ::write(stop_.get(), &one, sizeof one);
+  if (stop_) [[maybe_unused]]
+    const auto written = ::write(stop_.get(), &one, sizeof one);
   if (thread_.joinable()) thread_.join();
 }
 

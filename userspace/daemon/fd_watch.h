@@ -1,4 +1,5 @@
-// Wakes the event loop when one of some descriptors becomes readable. The loop itself reads them; this thread touches none.
+// Wakes the event loop when one of some descriptors becomes readable. The loop itself reads them; this thread touches
+// none.
 #pragma once
 
 #include <sys/epoll.h>

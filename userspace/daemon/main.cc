@@ -35,7 +35,7 @@ int fail(const Error& error) {
 }
 
 void catch_signals() {
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_handler = [](int number) {
     if (number == SIGHUP) {
       g_reload = g_reload + 1;
@@ -47,7 +47,7 @@ void catch_signals() {
   ::sigaction(SIGTERM, &action, nullptr);
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGHUP, &action, nullptr);
-  struct sigaction ignore{};
+  struct sigaction ignore {};
   ignore.sa_handler = SIG_IGN;
   ::sigaction(SIGPIPE, &ignore, nullptr);
 }
@@ -122,25 +122,32 @@ int main(int argc, char** argv) {
   bool check = false, print = false, doctor = false;
   std::string policy_file;
   const auto text = [&app](const char* name, std::optional<std::string>& to, const char* type, const char* what) {
-    app.add_option_function<std::string>(name, [&to](const std::string& value) { to = value; }, what)->type_name(type);
+    app.add_option_function<std::string>(
+           name, [&to](const std::string& value) { to = value; }, what)
+        ->type_name(type);
   };
   app.add_option("--config", command_line.config_file, "configuration file (docs/configuration.md)")->type_name("FILE");
   text("--state-dir", command_line.state_dir, "DIR", "where budgets, kill switches and applied policies are kept");
   text("--bpffs-dir", command_line.bpffs_dir, "DIR", "where programs and maps are pinned; on a bpffs");
   text("--socket", command_line.socket, "PATH", "unix socket of the control API");
   text("--listen", command_line.listen, "ADDR:PORT", "address of /metrics, /healthz and /readyz; empty: none");
-  app.add_option_function<std::uint64_t>("--ring-bytes", [&](const std::uint64_t& v) { command_line.ring_bytes = v; },
-                                         "size of each event ring; a power of two")->type_name("N");
+  app.add_option_function<std::uint64_t>(
+         "--ring-bytes", [&](const std::uint64_t& v) { command_line.ring_bytes = v; },
+         "size of each event ring; a power of two")
+      ->type_name("N");
   app.add_flag("--ephemeral", command_line.ephemeral,
                "keep nothing: state in memory, pins removed at the end; ends with its standard input and the last run");
   app.add_flag("--check-config", check, "check configuration, policies and prices, and end");
   app.add_flag("--print-config", print, "print the configuration in force, defaults included, and end");
   app.add_flag("--doctor", doctor, "print what works on this machine as JSON, and end");
-  app.add_option("--check-policy", policy_file, "check a policy file, print a report as JSON, and end")->type_name("FILE");
+  app.add_option("--check-policy", policy_file, "check a policy file, print a report as JSON, and end")
+      ->type_name("FILE");
   app.set_version_flag("--version", std::string("penstockd ") + daemon::kVersion);
-  app.footer("Signals: SIGHUP reloads configuration, policies and prices (all or nothing); SIGTERM ends it; enforcement stays.\n"
-             "Exit codes: 0 done · 1 failure · 2 bad arguments, configuration or policy · 3 not permitted · 4 not supported\n"
-             "here · 5 the socket, port or state is in use");
+  app.footer(
+      "Signals: SIGHUP reloads configuration, policies and prices (all or nothing); SIGTERM ends it; enforcement "
+      "stays.\n"
+      "Exit codes: 0 done · 1 failure · 2 bad arguments, configuration or policy · 3 not permitted · 4 not supported\n"
+      "here · 5 the socket, port or state is in use");
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp& e) {

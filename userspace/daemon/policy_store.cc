@@ -70,7 +70,7 @@ base::Result<PolicyStore::Parts> PolicyStore::read(const Settings& settings, std
 
 base::Result<PolicyStore> PolicyStore::open(Settings settings, std::int64_t now_real_ns) {
   PolicyStore store(settings);
-  struct stat info{};
+  struct stat info {};
   if (!settings.applied_dir.empty() && ::stat(settings.applied_dir.c_str(), &info) == 0) {
     policy::LoadedPolicies loaded = policy::load_policies(settings.applied_dir, settings.support);
     if (api::has_errors(loaded.diagnostics)) {
@@ -160,8 +160,9 @@ api::PolicyReport PolicyStore::check(const std::string& source, const std::strin
   if (!report.valid()) return report;
   for (const api::Policy& policy : read.set.policies()) {
     const api::Policy* before = find(set_, policy.name());
-    *report.add_policies() =
-        describe(policy, before == nullptr ? "added" : same(*before, policy) ? "unchanged" : "changed");
+    *report.add_policies() = describe(policy, before == nullptr       ? "added"
+                                              : same(*before, policy) ? "unchanged"
+                                                                      : "changed");
   }
   return report;
 }
@@ -174,14 +175,16 @@ base::Result<api::PolicyReport> PolicyStore::apply(const std::string& source, co
   Parts parts = parts_;
   for (const api::Policy& policy : read.set.policies()) {
     for (const auto& [run, policies] : parts.runs) {
-      if (std::any_of(policies.begin(), policies.end(), [&](const api::Policy& p) { return p.name() == policy.name(); })) {
+      if (std::any_of(policies.begin(), policies.end(),
+                      [&](const api::Policy& p) { return p.name() == policy.name(); })) {
         return base::Error{base::ErrorCode::kUsage, 0, fmt::format("policy {} belongs to run {}", policy.name(), run),
                            "choose another name"};
       }
     }
     std::erase_if(parts.applied, [&](const api::Policy& p) { return p.name() == policy.name(); });
     parts.applied.push_back(policy);
-    const std::string kept = settings_.applied_dir.empty() ? file : settings_.applied_dir + "/" + policy.name() + ".yaml";
+    const std::string kept =
+        settings_.applied_dir.empty() ? file : settings_.applied_dir + "/" + policy.name() + ".yaml";
     parts.origins[policy.name()] = {kept, now_real_ns, true};
   }
   // What is on disk is what a restart will find: first the files, then the effect.
@@ -216,7 +219,8 @@ base::Result<> PolicyStore::remove(const std::string& name) {
   }
   const std::string file = settings_.applied_dir.empty() ? std::string() : settings_.applied_dir + "/" + name + ".yaml";
   PN_CHECK(swap_in(std::move(parts)));
-  if (!file.empty() && ::unlink(file.c_str()) != 0 && errno != ENOENT) return base::errno_error(errno, "remove " + file);
+  if (!file.empty() && ::unlink(file.c_str()) != 0 && errno != ENOENT)
+    return base::errno_error(errno, "remove " + file);
   return {};
 }
 

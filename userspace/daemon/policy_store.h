@@ -1,6 +1,6 @@
-// Where policies come from: the files of the configuration, those applied through the API (kept in the state directory),
-// and those made for runs. One set is compiled from all of them; nothing takes effect unless all of it is valid.
-// Pipeline thread only.
+// Where policies come from: the files of the configuration, those applied through the API (kept in the state
+// directory), and those made for runs. One set is compiled from all of them; nothing takes effect unless all of it is
+// valid. Pipeline thread only.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ namespace penstock::daemon {
 class PolicyStore {
  public:
   struct Settings {
-    std::string path;                 // file or folder of the configuration; empty: none
-    std::string applied_dir;          // empty: applied policies are kept in memory only
+    std::string path;         // file or folder of the configuration; empty: none
+    std::string applied_dir;  // empty: applied policies are kept in memory only
     policy::Defaults defaults;
     policy::Support support;
   };
@@ -43,8 +43,8 @@ class PolicyStore {
   base::Result<> remove(const std::string& name);
 
   // Policies of one run: `limits` (when there are any) and `source` (may be empty), narrowed to the run.
-  base::Result<> add_run(const std::string& run, const policy::RunLimits& limits, bool has_limits, const std::string& source,
-                         const std::string& file);
+  base::Result<> add_run(const std::string& run, const policy::RunLimits& limits, bool has_limits,
+                         const std::string& source, const std::string& file);
   void remove_run(const std::string& run);
 
   struct Origin {

@@ -37,7 +37,8 @@ void Probes::attach(std::vector<discovery::ImageFound> found) {
       if (auto done = kernel_.attach(target, plan); !done) {
         ++failed_;
         failures_[image.id] = done.error().message();
-        base::log_warning("attach failed image={} runtime={} error=\"{}\"", image.path, plan.runtime, done.error().message());
+        base::log_warning("attach failed image={} runtime={} error=\"{}\"", image.path, plan.runtime,
+                          done.error().message());
       } else {
         ++attached_;
         base::log_debug("attached image={} runtime={}", image.path, plan.runtime);

@@ -22,7 +22,8 @@ class Probes {
 
   // Everything that runs now, and what is likely to be mapped later.
   void start();
-  // Results of workers, library loads, what became of images. Each turn of the event loop; returns whether anything was new.
+  // Results of workers, library loads, what became of images. Each turn of the event loop; returns whether anything was
+  // new.
   void poll();
   void on_fork(std::uint32_t pid);
   void on_exec(std::uint32_t pid);

@@ -32,7 +32,8 @@ base::Result<> ProcessControl::freeze(const model::Subject& subject, bool frozen
 base::Result<> ProcessControl::sigkill(const model::ProcessKey& process) {
   // Through a descriptor that is verified after it was opened: the pid may belong to somebody else by now.
   const base::Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, process.pid, 0)));
-  if (!pidfd) return errno == ESRCH ? base::Result<>() : base::errno_error(errno, fmt::format("pidfd_open {}", process.pid));
+  if (!pidfd)
+    return errno == ESRCH ? base::Result<>() : base::errno_error(errno, fmt::format("pidfd_open {}", process.pid));
   if (process_start_boot_ns(process.pid) != process.start_boot_ns) return {};
   if (::syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0) != 0 && errno != ESRCH)
     return base::errno_error(errno, fmt::format("kill {}", process.pid));

@@ -23,8 +23,8 @@ constexpr char kParent[] = "/penstock";
 std::string plain_name(std::string_view text) {
   std::string out;
   for (const char c : text.substr(0, 64)) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-                       c == '-';
+    const bool plain =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
     out += plain ? c : '-';
   }
   while (!out.empty() && (out.front() == '.' || out.front() == '-')) out.erase(0, 1);
@@ -49,7 +49,7 @@ struct ParentOf {
 };
 std::optional<ParentOf> parent_of(std::uint32_t pid) {
   const std::string folder = fmt::format("/proc/{}", pid);
-  struct stat info{};
+  struct stat info {};
   if (::stat(folder.c_str(), &info) != 0) return std::nullopt;
   const auto stat = base::read_small_file(folder + "/stat");
   if (!stat) return std::nullopt;
@@ -82,7 +82,8 @@ base::Result<bool> Runs::attach(Run& run, const api::Peer& peer, std::uint32_t p
   if (!parent) return base::Error{base::ErrorCode::kNotFound, 0, fmt::format("no process {}", pid), {}};
   const bool root = peer.uid == 0;
   if (!root && (parent->uid != peer.uid || parent->ppid != static_cast<std::uint32_t>(peer.pid))) {
-    return base::Error{base::ErrorCode::kPrivilege, EPERM, fmt::format("process {} is not a child of the caller", pid), {}};
+    return base::Error{
+        base::ErrorCode::kPrivilege, EPERM, fmt::format("process {} is not a child of the caller", pid), {}};
   }
   PN_CHECK(cgroups_.attach(run.cgroup, pid));
   if (const auto key = host_.process(pid)) run.root = *key;
@@ -90,7 +91,8 @@ base::Result<bool> Runs::attach(Run& run, const api::Peer& peer, std::uint32_t p
 }
 
 base::Result<const Run*> Runs::create(const api::Peer& peer, const api::CreateRunRequest& request, bool& attached) {
-  if (running() >= kMaxRunning) return base::Error{base::ErrorCode::kFailure, 0, "too many runs at once", "finish some"};
+  if (running() >= kMaxRunning)
+    return base::Error{base::ErrorCode::kFailure, 0, "too many runs at once", "finish some"};
   if (request.has_mode() && !model::mode_from(request.mode())) {
     return base::Error{base::ErrorCode::kUsage, 0, fmt::format("unknown mode \"{}\"", request.mode()),
                        "observe, enforce or strict"};
@@ -98,7 +100,7 @@ base::Result<const Run*> Runs::create(const api::Peer& peer, const api::CreateRu
   if (request.max_nano_usd() < 0) return base::Error{base::ErrorCode::kUsage, 0, "a limit below 0", {}};
   Run run;
   run.request = request;
-  run.agent = plain_name(!request.name().empty() ? request.name()
+  run.agent = plain_name(!request.name().empty()      ? request.name()
                          : request.command_size() > 0 ? base_name(request.command(0))
                                                       : "run");
   PN_TRY(const std::string suffix, random_suffix());
@@ -237,7 +239,8 @@ std::size_t Runs::running() const {
 }
 
 void Runs::sweep() {
-  std::erase_if(to_remove_, [this](const std::string& path) { return cgroups_.empty(path) && cgroups_.remove(path).has_value(); });
+  std::erase_if(to_remove_,
+                [this](const std::string& path) { return cgroups_.empty(path) && cgroups_.remove(path).has_value(); });
   std::vector<std::string> abandoned;
   for (const auto& [id, run] : runs_) {
     if (run.ended_real_ns != 0 || !cgroups_.empty(run.cgroup)) continue;

@@ -1,6 +1,6 @@
-// Runs made by `penstock run`: each has a cgroup of its own, policies of its own and a summary when it ends. Kept in the
-// state directory, so that a run goes on under the next daemon. A run ends when it is told to, or when the process that
-// asked for it is gone and its cgroup is empty. Pipeline thread only.
+// Runs made by `penstock run`: each has a cgroup of its own, policies of its own and a summary when it ends. Kept in
+// the state directory, so that a run goes on under the next daemon. A run ends when it is told to, or when the process
+// that asked for it is gone and its cgroup is empty. Pipeline thread only.
 #pragma once
 
 #include <cstdint>
@@ -22,24 +22,24 @@ namespace penstock::daemon {
 struct Run {
   std::string id;
   std::string agent;
-  std::string cgroup;          // path from the root of the hierarchy
+  std::string cgroup;  // path from the root of the hierarchy
   std::uint64_t cgroup_id = 0;
   std::string mode;
-  model::ProcessKey owner;     // who asked for it
-  model::ProcessKey root;      // its first process; pid 0: not known yet
+  model::ProcessKey owner;  // who asked for it
+  model::ProcessKey root;   // its first process; pid 0: not known yet
   std::int64_t started_real_ns = 0;
   std::int64_t ended_real_ns = 0;  // 0: running
   std::optional<std::int32_t> exit_code;
-  api::CreateRunRequest request;   // as asked, to make its policies again after a restart
+  api::CreateRunRequest request;  // as asked, to make its policies again after a restart
 };
 
 // What a run needs from the rest of the daemon.
 class RunHost {
  public:
   virtual ~RunHost() = default;
-  virtual void run_started(const Run& run) = 0;                   // cgroup exists, policies are in force
-  virtual void run_process(const Run& run) = 0;                   // `root` is known
-  virtual void run_ended(const Run& run) = 0;                     // policies are gone
+  virtual void run_started(const Run& run) = 0;  // cgroup exists, policies are in force
+  virtual void run_process(const Run& run) = 0;  // `root` is known
+  virtual void run_ended(const Run& run) = 0;    // policies are gone
   virtual std::optional<model::ProcessKey> process(std::uint32_t pid) = 0;
 };
 
@@ -75,8 +75,8 @@ class Runs {
   RunHost& host_;
   std::string file_;
   std::map<std::string, Run> runs_;
-  std::vector<std::string> finished_;     // oldest first
-  std::vector<std::string> to_remove_;    // cgroups that still had processes when their run ended
+  std::vector<std::string> finished_;   // oldest first
+  std::vector<std::string> to_remove_;  // cgroups that still had processes when their run ended
   std::uint64_t created_ = 0;
 };
 

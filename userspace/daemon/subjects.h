@@ -1,5 +1,5 @@
-// Identity as the pipeline asks for it: the process table, the names of the configuration, and the runs that `penstock run`
-// started, which a process belongs to by its cgroup. Pipeline thread only.
+// Identity as the pipeline asks for it: the process table, the names of the configuration, and the runs that `penstock
+// run` started, which a process belongs to by its cgroup. Pipeline thread only.
 #pragma once
 
 #include <cstdint>

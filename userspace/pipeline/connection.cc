@@ -178,7 +178,8 @@ void Connection::update() {
     } else {
       wait_for_more(now);
       if (!grown_) sooner(closed_since_ns_ + pipeline_.options_.grow_after_ns);
-      sooner(last_bytes_ns_ + pipeline_.options_.incomplete_ns);
+      const std::uint64_t quiet = last_bytes_ns_ + pipeline_.options_.incomplete_ns;
+      sooner(now < quiet ? quiet : last_bytes_ns_ + pipeline_.options_.unread_ns);
     }
     // The write to the gate's map failed: the request is still held.
     if (!destroyed_ && known_end_ > admitted_ && wake == 0) sooner(now + pipeline_.options_.destroy_retry_ns);
@@ -228,7 +229,7 @@ void Connection::on_timer(std::uint64_t now_boot_ns) {
   update();
 }
 
-void Connection::decide_on_what_is_known(std::uint64_t) {
+void Connection::decide_on_what_is_known(std::uint64_t now_boot_ns) {
   bool any = false;
   for (Pending& pending : pending_) {
     if (pending.stage != Stage::kOpen) continue;
@@ -237,6 +238,11 @@ void Connection::decide_on_what_is_known(std::uint64_t) {
       pending.stage = Stage::kAdmitted;
       pending.plain_early = true;
       ++pipeline_.stats_.passed_plain;
+      continue;
+    }
+    const bool blocked_writer = held_bytes_ >= pipeline_.options_.grow_bytes / 2;
+    if (pending.exchange->request_model.empty() && !blocked_writer &&
+        now_boot_ns < last_bytes_ns_ + pipeline_.options_.unread_ns) {
       continue;
     }
     pending.judged_early = true;
@@ -250,8 +256,8 @@ void Connection::decide_on_what_is_known(std::uint64_t) {
   if (!destroyed_ && !passed_ && known_end_ > admitted_) admit_to(known_end_);
 }
 
-// A held write goes when everything in it may: requests that were let go do not wait for one behind them that was not, as
-// long as that began with a write of its own. (HTTP/1: requests follow one another. HTTP/2 interleaves them.)
+// A held write goes when everything in it may: requests that were let go do not wait for one behind them that was not,
+// as long as that began with a write of its own. (HTTP/1: requests follow one another. HTTP/2 interleaves them.)
 void Connection::admit_prefix() {
   if (parser_->protocol() != parsers::Protocol::kHttp1) return;
   std::uint64_t allowed = 0;

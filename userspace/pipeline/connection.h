@@ -122,11 +122,11 @@ class Connection final : public tracker::ConnectionHandler, public parsers::Exch
   const tracker::ConnectionInfo& info_;
   std::unique_ptr<parsers::ConnectionParser> parser_;
   std::list<Pending> pending_;
-  std::uint64_t known_end_ = 0;        // one past the last gated byte bound to the socket
+  std::uint64_t known_end_ = 0;           // one past the last gated byte bound to the socket
   std::deque<std::uint64_t> write_ends_;  // of held writes, ascending
-  std::uint64_t admitted_ = 0;         // as written to pn_admit
-  std::uint64_t closed_since_ns_ = 0;  // 0: nothing held
-  std::uint64_t last_bytes_ns_ = 0;    // newest gated write
+  std::uint64_t admitted_ = 0;            // as written to pn_admit
+  std::uint64_t closed_since_ns_ = 0;     // 0: nothing held
+  std::uint64_t last_bytes_ns_ = 0;       // newest gated write
   std::uint64_t leased_end_ = 0;
   std::uint64_t held_bytes_ = 0;      // since the gate closed
   std::uint64_t timer_ns_ = 0;        // 0: none

@@ -237,14 +237,18 @@ TEST_F(EnforceTest, AConnectionWhoseEndWasLostIsEndedAllTheSame) {
 
 TEST_F(EnforceTest, ScopesFollowPoliciesAndKeepTheirNumbers) {
   subjects_.living = {7, 8};
-  apply("kind: Policy\nname: p\nmatch: { agent: agent-7 }\nmode: enforce\non_failure: closed\nbudgets:\n  - { name: n, requests: 5 }\n");
+  apply(
+      "kind: Policy\nname: p\nmatch: { agent: agent-7 }\nmode: enforce\non_failure: closed\nbudgets:\n  - { name: n, "
+      "requests: 5 }\n");
   ASSERT_TRUE(kernel_.processes.contains(7));
   EXPECT_FALSE(kernel_.processes.contains(8));
   const std::uint32_t scope = kernel_.processes.at(7);
   EXPECT_EQ(kernel_.scopes.at(scope).mode, PN_MODE_ENFORCE);
   EXPECT_EQ(kernel_.scopes.at(scope).on_failure, PN_FAIL_CLOSED);
   EXPECT_EQ(kernel_.scopes[0].mode, PN_MODE_OBSERVE) << "nobody else waits";
-  apply("kind: Policy\nname: p\nmatch: { agent: agent-7 }\nmode: enforce\non_failure: closed\nbudgets:\n  - { name: n, requests: 9 }\n");
+  apply(
+      "kind: Policy\nname: p\nmatch: { agent: agent-7 }\nmode: enforce\non_failure: closed\nbudgets:\n  - { name: n, "
+      "requests: 9 }\n");
   EXPECT_EQ(kernel_.processes.at(7), scope);
   apply("kind: Policy\nname: p\nmode: enforce\nbudgets:\n  - { name: n, requests: 9 }\n");
   EXPECT_EQ(kernel_.scopes[0].mode, PN_MODE_ENFORCE) << "everybody is meant: also who nobody has looked at";
@@ -252,8 +256,10 @@ TEST_F(EnforceTest, ScopesFollowPoliciesAndKeepTheirNumbers) {
 
 TEST_F(EnforceTest, LeasesNeverExceedWhatBudgetsHaveLeft) {
   subjects_.living = {7};
-  apply("kind: Policy\nname: p\nmatch: { agent: agent-7 }\nmode: enforce\non_failure: open\nlease: { requests: 100, bytes: 1MiB }\n"
-        "budgets:\n  - { name: n, per: [agent], requests: 3 }\n");
+  apply(
+      "kind: Policy\nname: p\nmatch: { agent: agent-7 }\nmode: enforce\non_failure: open\nlease: { requests: 100, "
+      "bytes: 1MiB }\n"
+      "budgets:\n  - { name: n, per: [agent], requests: 3 }\n");
   advance(2 * kSecond);
   const std::uint32_t scope = kernel_.processes.at(7);
   EXPECT_EQ(kernel_.scopes.at(scope).lease_requests, 3);
@@ -281,7 +287,9 @@ TEST_F(EnforceTest, LeasesNeverExceedWhatBudgetsHaveLeft) {
 
 TEST_F(EnforceTest, RefusedByTheKernelIsToldAsSuch) {
   subjects_.living = {7};
-  apply("kind: Policy\nname: p\nmatch: { agent: agent-7 }\nmode: enforce\non_failure: closed\nbudgets:\n  - { name: n, requests: 3 }\n");
+  apply(
+      "kind: Policy\nname: p\nmatch: { agent: agent-7 }\nmode: enforce\non_failure: closed\nbudgets:\n  - { name: n, "
+      "requests: 3 }\n");
   die();
   const auto c = kernel_.connect(7);
   kernel_.write(c, chat_request(kModel, 10));
@@ -307,7 +315,8 @@ TEST(ScopeIds, NumbersSurviveARestartAndAreReusedWhenAllAreTaken) {
   ASSERT_TRUE(ids.has_value());
   EXPECT_EQ(ids->id_of("c\nd", [](std::uint32_t) { return true; }), 2U);
   EXPECT_EQ(ids->id_of("a b", [](std::uint32_t) { return true; }), 1U);
-  for (std::uint32_t i = 3; i < PN_MAX_SCOPES; ++i) ids->id_of("s" + std::to_string(i), [](std::uint32_t) { return true; });
+  for (std::uint32_t i = 3; i < PN_MAX_SCOPES; ++i)
+    ids->id_of("s" + std::to_string(i), [](std::uint32_t) { return true; });
   EXPECT_EQ(ids->id_of("one too many", [](std::uint32_t) { return true; }), 0U);
   EXPECT_EQ(ids->exhausted(), 1U);
   EXPECT_EQ(ids->id_of("one too many", [](std::uint32_t id) { return id != 5; }), 5U);

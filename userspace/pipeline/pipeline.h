@@ -36,6 +36,9 @@ namespace penstock::pipeline {
 
 struct Options {
   std::uint64_t incomplete_ns = 2'000'000'000;  // no new bytes of a held request for so long: decide on what is known
+  // An AI request whose body does not tell its model yet waits longer, unless its writer is blocked on a full send
+  // buffer: what nobody has read should not leave.
+  std::uint64_t unread_ns = 30'000'000'000;
   std::uint32_t grow_bytes = std::uint32_t{8} << 20;  // send buffer of a held socket whose request is not complete
   std::uint64_t grow_after_bytes = std::uint64_t{32} << 10;
   std::uint64_t grow_after_ns = 2'000'000;
@@ -237,8 +240,8 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   std::uint64_t next_lease_refill_ns_ = 0;
   bool retry_wanted_ = false;
   bool any_strict_ = false;
-  model::NanoUsd dearest_call_;                          // largest reservation so far: bounds leases
-  std::vector<std::string> keys_;                        // scratch of reserve()
+  model::NanoUsd dearest_call_;    // largest reservation so far: bounds leases
+  std::vector<std::string> keys_;  // scratch of reserve()
   std::vector<ledger::Charge> charges_;
   tracker::Tracker tracker_;  // last: its handlers use everything above
 };

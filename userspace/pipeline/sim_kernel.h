@@ -1,6 +1,6 @@
-// A kernel in user space, for tests: programs write plaintext, the gate holds it with the rules of the BPF programs, and
-// what reaches the "server" is recorded. Events go to the sink at once; those caused by orders of the pipeline (the end of a
-// destroyed socket) wait for pump(), as they would in a ring.
+// A kernel in user space, for tests: programs write plaintext, the gate holds it with the rules of the BPF programs,
+// and what reaches the "server" is recorded. Events go to the sink at once; those caused by orders of the pipeline (the
+// end of a destroyed socket) wait for pump(), as they would in a ring.
 #pragma once
 
 #include <deque>
@@ -27,9 +27,10 @@ class SimKernel final : public gate::GateControl, public capture::KernelCounters
     std::uint64_t cookie = 0;
     std::uint64_t pos[2] = {};
     gate::HeldConnection::Gate gate;
-    std::deque<std::pair<std::uint64_t, std::string>> holds;  // (position, bytes): refused by the gate, in the send queue
+    std::deque<std::pair<std::uint64_t, std::string>>
+        holds;  // (position, bytes): refused by the gate, in the send queue
     pn_admit_val admit{};
-    std::string received;    // by the server
+    std::string received;  // by the server
     bool alive = true;
     bool destroyed = false;
     int pushes = 0, grown = 0;
@@ -37,7 +38,7 @@ class SimKernel final : public gate::GateControl, public capture::KernelCounters
   };
 
   capture::EventSink* sink = nullptr;
-  std::map<std::uint64_t, Conn> conns;              // by cookie; streams have the same number
+  std::map<std::uint64_t, Conn> conns;  // by cookie; streams have the same number
   std::map<std::uint32_t, pn_scope_val> scopes;
   std::map<std::uint32_t, std::uint32_t> processes;
   std::map<std::uint64_t, std::uint32_t> cgroups;
@@ -52,7 +53,8 @@ class SimKernel final : public gate::GateControl, public capture::KernelCounters
     conn.cookie = cookie;
     conn.task.tgid = tgid;
     conn.remote_port = remote_port;
-    auto event = synthetic::bind(cookie, cookie, static_cast<std::uint16_t>(cookie % 60000 + 1), false, conn.task, now());
+    auto event =
+        synthetic::bind(cookie, cookie, static_cast<std::uint16_t>(cookie % 60000 + 1), false, conn.task, now());
     event.remote_port = remote_port;
     deliver([event](capture::EventSink& to) { to.on_bind(event); });
     return cookie;
@@ -247,7 +249,8 @@ class SimKernel final : public gate::GateControl, public capture::KernelCounters
       return;
     }
     const auto event = synthetic::data(conn.cookie, conn.cookie, direction, pos, text.size(), flags, conn.task, now());
-    deliver([event, copy = std::string(text)](capture::EventSink& to) { to.on_data(event, synthetic::bytes_of(copy)); });
+    deliver(
+        [event, copy = std::string(text)](capture::EventSink& to) { to.on_data(event, synthetic::bytes_of(copy)); });
   }
   // With nobody there (the daemon is dead) events stay in the ring.
   void deliver(std::function<void(capture::EventSink&)> event) {

@@ -85,13 +85,14 @@ inline std::string chat_request(std::string_view model, std::uint64_t max_tokens
 }
 
 inline std::string chat_answer(std::string_view model, std::uint64_t input, std::uint64_t output) {
-  const std::string body = "{\"id\":\"c1\",\"object\":\"chat.completion\",\"model\":\"" + std::string(model) +
-                           "\",\"choices\":[{\"index\":0,\"finish_reason\":\"stop\",\"message\":{\"role\":\"assistant\","
-                           "\"content\":\"Hello.\"}}],\"usage\":{\"prompt_tokens\":" +
-                           std::to_string(input) + ",\"completion_tokens\":" + std::to_string(output) +
-                           ",\"total_tokens\":" + std::to_string(input + output) + "}}";
-  return "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
-         body;
+  const std::string body =
+      "{\"id\":\"c1\",\"object\":\"chat.completion\",\"model\":\"" + std::string(model) +
+      "\",\"choices\":[{\"index\":0,\"finish_reason\":\"stop\",\"message\":{\"role\":\"assistant\","
+      "\"content\":\"Hello.\"}}],\"usage\":{\"prompt_tokens\":" +
+      std::to_string(input) + ",\"completion_tokens\":" + std::to_string(output) +
+      ",\"total_tokens\":" + std::to_string(input + output) + "}}";
+  return "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
+         "\r\n\r\n" + body;
 }
 
 inline std::string stream_head() {
@@ -138,10 +139,20 @@ class PipelineTest : public testing::Test {
     options.resumed = resumed;
     tracker::Options tracker_options;
     tracker_options.resumed = resumed;
-    pipeline_ = std::make_unique<Pipeline>(
-        Pipeline::Parts{clock_, kernel_, *ledger_, *estimator_, *prices_, subjects_, processes_, *kills_, *scopes_,
-                        &parsers::session::make_connection_parser, &kernel_, {&recorder_}, nullptr},
-        options, tracker_options);
+    pipeline_ = std::make_unique<Pipeline>(Pipeline::Parts{clock_,
+                                                           kernel_,
+                                                           *ledger_,
+                                                           *estimator_,
+                                                           *prices_,
+                                                           subjects_,
+                                                           processes_,
+                                                           *kills_,
+                                                           *scopes_,
+                                                           &parsers::session::make_connection_parser,
+                                                           &kernel_,
+                                                           {&recorder_},
+                                                           nullptr},
+                                           options, tracker_options);
     kernel_.sink = pipeline_.get();
     if (!policies_.empty()) apply(policies_);
   }
