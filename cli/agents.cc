@@ -26,17 +26,25 @@ void add_agents(CLI::App& app, Context& context) {
       }
       PN_TRY(const auto list, api::Client(context.socket).call<api::AgentList>(request));
       if (context.output() != Format::kTable) return print_message(context, list, "agents"), 0;
-      Table table({{"AGENT", Align::kLeft, 12}, {"RUNS", Align::kRight}, {"MODELS", Align::kLeft, 8}, {"CALLS", Align::kRight},
-                   {"IN", Align::kRight}, {"OUT", Align::kRight}, {"COST", Align::kRight}, {"MODE"}});
+      Table table({{"AGENT", Align::kLeft, 12},
+                   {"RUNS", Align::kRight},
+                   {"MODELS", Align::kLeft, 8},
+                   {"CALLS", Align::kRight},
+                   {"IN", Align::kRight},
+                   {"OUT", Align::kRight},
+                   {"COST", Align::kRight},
+                   {"MODE"}});
       for (const auto& a : list.agents()) {
         std::string models;
         for (const auto& m : a.models()) models += (models.empty() ? "" : ",") + m;
-        table.row({a.agent(), std::to_string(a.runs_size()), models.empty() ? kUnknown : models, short_count(a.totals().calls()),
-                   tokens_in(a.totals()), tokens_out(a.totals()), cost(a.totals()),
+        table.row({a.agent(), std::to_string(a.runs_size()), models.empty() ? kUnknown : models,
+                   short_count(a.totals().calls()), tokens_in(a.totals()), tokens_out(a.totals()), cost(a.totals()),
                    a.killed() ? Cell("killed", Tone::kBad) : Cell(a.mode())});
       }
-      if (table.empty()) print_note("no agent has been seen yet");
-      else write_out(table.text(terminal_width(STDOUT_FILENO), color_on(STDOUT_FILENO)));
+      if (table.empty())
+        print_note("no agent has been seen yet");
+      else
+        write_out(table.text(terminal_width(STDOUT_FILENO), color_on(STDOUT_FILENO)));
       return 0;
     };
   });

@@ -23,8 +23,8 @@ Exit codes: 0 done · 1 could not be carried out · 2 bad arguments, policy or f
 4 the machine lacks something · 5 no daemon answers · 6 no such thing. `run` passes the exit code of its command.
 Environment: PENSTOCK_SOCKET (control socket), NO_COLOR.)";
 
-// CLI11 hands what follows "--" to the parent of a subcommand without positionals. `run` takes everything from its first
-// positional on as the command, so a "--" before that one is only noise: it is taken out.
+// CLI11 hands what follows "--" to the parent of a subcommand without positionals. `run` takes everything from its
+// first positional on as the command, so a "--" before that one is only noise: it is taken out.
 void drop_separator(const CLI::App& app, std::vector<std::string>& args) {
   if (args.empty() || args.front() != "run") return;
   const CLI::App* run = app.get_subcommand("run");

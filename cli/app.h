@@ -4,8 +4,8 @@
 // puts what is to be done into Context::run. Output goes to stdout, everything about the work to stderr.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <google/protobuf/message.h>
+#include <CLI/CLI.hpp>
 
 #include <functional>
 #include <string>
@@ -23,7 +23,9 @@ struct Context {
   std::string format = "table";  // -o
   std::function<base::Result<int>()> run;
 
-  Format output() const { return format == "json" ? Format::kJson : format == "jsonl" ? Format::kJsonl : Format::kTable; }
+  Format output() const {
+    return format == "json" ? Format::kJson : format == "jsonl" ? Format::kJsonl : Format::kTable;
+  }
 };
 
 // Parses, runs, prints errors; returns the exit code.

@@ -20,22 +20,38 @@ std::string until(const api::BudgetState& b) {
 
 void print_budgets(const Context& context, const api::BudgetList& list) {
   if (context.output() != Format::kTable) return print_message(context, list, "budgets");
-  Table table({{"BUDGET", Align::kLeft, 10}, {"KEY", Align::kLeft, 8}, {"LIMIT", Align::kRight}, {"SPENT", Align::kRight},
-               {"HELD BACK", Align::kRight}, {"LEFT", Align::kRight}, {"USED", Align::kRight}, {"RESETS", Align::kLeft, 8}});
+  Table table({{"BUDGET", Align::kLeft, 10},
+               {"KEY", Align::kLeft, 8},
+               {"LIMIT", Align::kRight},
+               {"SPENT", Align::kRight},
+               {"HELD BACK", Align::kRight},
+               {"LEFT", Align::kRight},
+               {"USED", Align::kRight},
+               {"RESETS", Align::kLeft, 8}});
   for (const auto& b : list.budgets()) {
     const std::string name = b.policy().empty() ? b.name() : b.policy() + "/" + b.name();
     const auto row = [&](const api::Meter& m, auto show) {
       const Tone tone = b.state() == "breached" ? Tone::kBad : b.state() == "soft" ? Tone::kWarn : Tone::kPlain;
-      table.row({name, b.key().empty() ? "all" : b.key(), show(m.limit()), show(m.spent()), show(m.reserved()), show(m.remaining()),
-                 {percent(m.spent() + m.reserved(), m.limit()), tone}, until(b)});
+      table.row({name,
+                 b.key().empty() ? "all" : b.key(),
+                 show(m.limit()),
+                 show(m.spent()),
+                 show(m.reserved()),
+                 show(m.remaining()),
+                 {percent(m.spent() + m.reserved(), m.limit()), tone},
+                 until(b)});
     };
-    const auto count = [](std::int64_t n) { return n < 0 ? "-" + short_count(0 - static_cast<std::uint64_t>(n)) : short_count(static_cast<std::uint64_t>(n)); };
+    const auto count = [](std::int64_t n) {
+      return n < 0 ? "-" + short_count(0 - static_cast<std::uint64_t>(n)) : short_count(static_cast<std::uint64_t>(n));
+    };
     if (b.has_nano_usd()) row(b.nano_usd(), short_usd);
     if (b.has_tokens()) row(b.tokens(), [&](std::int64_t n) { return count(n) + " tok"; });
     if (b.has_requests()) row(b.requests(), [&](std::int64_t n) { return count(n) + " req"; });
   }
-  if (table.empty()) print_note("no budget matches; budgets come from policies (`penstock policy apply`) and from `penstock run`");
-  else write_out(table.text(terminal_width(STDOUT_FILENO), color_on(STDOUT_FILENO)));
+  if (table.empty())
+    print_note("no budget matches; budgets come from policies (`penstock policy apply`) and from `penstock run`");
+  else
+    write_out(table.text(terminal_width(STDOUT_FILENO), color_on(STDOUT_FILENO)));
 }
 
 struct Which {
@@ -55,7 +71,8 @@ std::shared_ptr<Which> which_options(CLI::App& app) {
   auto which = std::make_shared<Which>();
   app.add_option("name", which->name, "name of the budget, or POLICY/NAME")->required();
   app.add_option("--policy", which->policy, "its policy, where the name alone is not unique")->type_name("NAME");
-  app.add_option("--key", which->key, "only this key, as `budget list` shows it (default: every key)")->type_name("KEY");
+  app.add_option("--key", which->key, "only this key, as `budget list` shows it (default: every key)")
+      ->type_name("KEY");
   app.add_option("--reason", which->reason, "why; goes to the audit log")->type_name("TEXT");
   app.parse_complete_callback([which] {
     if (const std::size_t slash = which->name.find('/'); slash != std::string::npos && which->policy.empty()) {
@@ -67,11 +84,13 @@ std::shared_ptr<Which> which_options(CLI::App& app) {
 }
 
 void add_list(CLI::App& budget, Context& context) {
-  auto* sub = command(budget, "list", "limits, spend and what is left",
-                      "  penstock budget list\n  penstock budget list --name daily agent=crawler\n  penstock budget list -o jsonl");
+  auto* sub = command(
+      budget, "list", "limits, spend and what is left",
+      "  penstock budget list\n  penstock budget list --name daily agent=crawler\n  penstock budget list -o jsonl");
   socket_option(*sub, context);
   output_option(*sub, context);
-  auto selector = std::make_shared<std::string>(), name = std::make_shared<std::string>(), policy = std::make_shared<std::string>();
+  auto selector = std::make_shared<std::string>(), name = std::make_shared<std::string>(),
+       policy = std::make_shared<std::string>();
   sub->add_option("selector", *selector, "budgets that cover this: agent=, run=, user=, …");
   sub->add_option("--name", *name, "budgets of this name")->type_name("NAME");
   sub->add_option("--policy", *policy, "budgets of this policy")->type_name("NAME");
@@ -91,14 +110,16 @@ void add_list(CLI::App& budget, Context& context) {
 }
 
 void add_set(CLI::App& budget, Context& context) {
-  auto* sub = command(budget, "set", "change a limit until the policy is applied again; held requests that fit now go out",
-                      "  penstock budget set daily --usd 50\n"
-                      "  penstock budget set research-team/burst --tokens 400k --key agent=crawler\n"
-                      "  penstock budget set calls --requests 1000 --reason \"load test\"");
+  auto* sub =
+      command(budget, "set", "change a limit until the policy is applied again; held requests that fit now go out",
+              "  penstock budget set daily --usd 50\n"
+              "  penstock budget set research-team/burst --tokens 400k --key agent=crawler\n"
+              "  penstock budget set calls --requests 1000 --reason \"load test\"");
   socket_option(*sub, context);
   output_option(*sub, context);
   auto which = which_options(*sub);
-  auto usd = std::make_shared<std::string>(), tokens = std::make_shared<std::string>(), requests = std::make_shared<std::string>();
+  auto usd = std::make_shared<std::string>(), tokens = std::make_shared<std::string>(),
+       requests = std::make_shared<std::string>();
   sub->add_option("--usd", *usd, "limit in US dollars")->type_name("X");
   sub->add_option("--tokens", *tokens, "limit in tokens (200k, 2M)")->type_name("N");
   sub->add_option("--requests", *requests, "limit in requests")->type_name("N");
@@ -135,7 +156,8 @@ void add_reset(CLI::App& budget, Context& context) {
   auto which = which_options(*sub);
   sub->callback([&context, which] {
     context.run = [&context, which]() -> base::Result<int> {
-      PN_TRY(const auto list, api::Client(context.socket).call<api::BudgetList>(which->request<api::ResetBudgetRequest>()));
+      PN_TRY(const auto list,
+             api::Client(context.socket).call<api::BudgetList>(which->request<api::ResetBudgetRequest>()));
       print_budgets(context, list);
       return 0;
     };

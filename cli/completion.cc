@@ -7,7 +7,7 @@ namespace penstock::cli {
 namespace {
 
 struct Node {
-  std::string path;  // "", "budget", "budget list"
+  std::string path;                                                    // "", "budget", "budget list"
   std::vector<std::pair<std::string, std::string>> commands, options;  // word, what it does
 };
 
@@ -57,7 +57,8 @@ _penstock() {{
   if [[ -z ${{COMPREPLY[*]}} && $cur != -* ]]; then COMPREPLY=($(compgen -f -- "$cur")); fi
 }}
 complete -F _penstock penstock
-)", commands, cases);
+)",
+                     commands, cases);
 }
 
 std::string shell_quote(std::string_view text) {
@@ -72,13 +73,16 @@ std::string fish(const std::vector<Node>& nodes) {
     std::string when;
     for (std::size_t start = 0; start < node.path.size();) {
       const std::size_t end = std::min(node.path.find(' ', start), node.path.size());
-      when += fmt::format("{}__fish_seen_subcommand_from {}", when.empty() ? "" : "; and ", node.path.substr(start, end - start));
+      when += fmt::format("{}__fish_seen_subcommand_from {}", when.empty() ? "" : "; and ",
+                          node.path.substr(start, end - start));
       start = end + 1;
     }
     if (when.empty()) when = "__fish_use_subcommand";
-    for (const auto& [word, what] : node.commands) out += fmt::format("complete -c penstock -n {} -f -a {} -d {}\n", shell_quote(when), word, shell_quote(what));
+    for (const auto& [word, what] : node.commands)
+      out += fmt::format("complete -c penstock -n {} -f -a {} -d {}\n", shell_quote(when), word, shell_quote(what));
     for (const auto& [word, what] : node.options)
-      out += fmt::format("complete -c penstock -n {} -l {} -d {}\n", shell_quote(when), word.substr(2), shell_quote(what));
+      out +=
+          fmt::format("complete -c penstock -n {} -l {} -d {}\n", shell_quote(when), word.substr(2), shell_quote(what));
   }
   return out;
 }
@@ -95,8 +99,13 @@ void add_completion(CLI::App& app, Context& context) {
     context.run = [&app, shell]() -> base::Result<int> {
       std::vector<Node> nodes;
       collect(app, "", nodes);
-      if (*shell == "fish") write_out(fish(nodes));
-      else write_out((*shell == "zsh" ? "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n" : "") + bash(nodes));
+      if (*shell == "fish")
+        write_out(fish(nodes));
+      else
+        write_out((*shell == "zsh"
+                       ? "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bashcompinit\n"
+                       : "") +
+                  bash(nodes));
       return 0;
     };
   });

@@ -31,15 +31,27 @@ void add_coverage(CLI::App& app, Context& context) {
         for (int i = list.rows_size(); i-- > 0;)
           if (list.rows(i).state() == "covered") list.mutable_rows()->DeleteSubrange(i, 1);
       if (context.output() != Format::kTable) return print_message(context, list, "rows"), 0;
-      Table table({{"PID", Align::kRight}, {"EXE", Align::kLeft, 12}, {"RUNTIME", Align::kLeft, 7}, {"STATE"}, {"SEEN", Align::kRight},
-                   {"UNSEEN", Align::kRight}, {"REASON", Align::kLeft, 10}});
+      Table table({{"PID", Align::kRight},
+                   {"EXE", Align::kLeft, 12},
+                   {"RUNTIME", Align::kLeft, 7},
+                   {"STATE"},
+                   {"SEEN", Align::kRight},
+                   {"UNSEEN", Align::kRight},
+                   {"REASON", Align::kLeft, 10}});
       for (const auto& r : list.rows()) {
         const Tone tone = r.state() == "covered" ? Tone::kGood : r.state() == "partial" ? Tone::kWarn : Tone::kBad;
-        table.row({std::to_string(r.pid()), r.exe(), r.has_runtime() ? r.runtime() : kUnknown, {r.state(), tone},
-                   short_count(r.plaintext_bytes()), short_count(r.opaque_bytes()), r.has_reason() ? r.reason() : ""});
+        table.row({std::to_string(r.pid()),
+                   r.exe(),
+                   r.has_runtime() ? r.runtime() : kUnknown,
+                   {r.state(), tone},
+                   short_count(r.plaintext_bytes()),
+                   short_count(r.opaque_bytes()),
+                   r.has_reason() ? r.reason() : ""});
       }
-      if (table.empty()) print_note(*gaps ? "nothing is unseen" : "no process has talked to anybody yet");
-      else write_out(table.text(terminal_width(STDOUT_FILENO), color_on(STDOUT_FILENO)));
+      if (table.empty())
+        print_note(*gaps ? "nothing is unseen" : "no process has talked to anybody yet");
+      else
+        write_out(table.text(terminal_width(STDOUT_FILENO), color_on(STDOUT_FILENO)));
       return 0;
     };
   });

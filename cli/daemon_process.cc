@@ -35,8 +35,8 @@ struct Spawned {
   Fd pidfd;
 };
 
-// stdin, stdout and stderr of the child are given; everything else is closed on exec. In a process group of its own, so that
-// a Ctrl-C meant for the command does not end the daemon that guards it.
+// stdin, stdout and stderr of the child are given; everything else is closed on exec. In a process group of its own, so
+// that a Ctrl-C meant for the command does not end the daemon that guards it.
 base::Result<Spawned> spawn(const std::string& binary, const std::vector<std::string>& args, int in, int out, int err) {
   std::vector<char*> argv{const_cast<char*>(binary.c_str())};
   for (const auto& arg : args) argv.push_back(const_cast<char*>(arg.c_str()));
@@ -78,8 +78,10 @@ struct LogEnd {
 LogEnd log_end(std::istream& in) {
   LogEnd out;
   for (std::string line; std::getline(in, line);) {
-    if (line.starts_with("hint: ")) out.hint = line.substr(6);
-    else if (!line.empty()) out.what = line;
+    if (line.starts_with("hint: "))
+      out.hint = line.substr(6);
+    else if (!line.empty())
+      out.what = line;
   }
   constexpr std::string_view kPrefix = "penstockd: ";
   if (out.what.starts_with(kPrefix)) out.what.erase(0, kPrefix.size());
@@ -118,7 +120,8 @@ std::optional<int> wait_for(pid_t pid, int pidfd, SteadyClock::duration patience
 base::Result<std::string> daemon_binary() {
   std::error_code ignored;
   const auto self = std::filesystem::read_symlink("/proc/self/exe", ignored);
-  if (const auto beside = self.parent_path() / "penstockd"; !self.empty() && ::access(beside.c_str(), X_OK) == 0) return beside.string();
+  if (const auto beside = self.parent_path() / "penstockd"; !self.empty() && ::access(beside.c_str(), X_OK) == 0)
+    return beside.string();
   const char* path = std::getenv("PATH");
   std::string_view rest = path == nullptr ? "" : path;
   while (!rest.empty()) {
@@ -134,7 +137,8 @@ base::Result<std::string> daemon_binary() {
 base::Result<std::string> daemon_output(const std::vector<std::string>& args, int* exit_code) {
   PN_TRY(const std::string binary, daemon_binary());
   PN_TRY(const std::string log, temporary_file("log"));
-  const std::unique_ptr<const std::string, void (*)(const std::string*)> cleanup(&log, [](const std::string* p) { ::unlink(p->c_str()); });
+  const std::unique_ptr<const std::string, void (*)(const std::string*)> cleanup(
+      &log, [](const std::string* p) { ::unlink(p->c_str()); });
   const Fd err(::open(log.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC)), null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return base::errno_error(errno, "pipe");
@@ -167,7 +171,8 @@ base::Result<std::unique_ptr<EmbeddedDaemon>> EmbeddedDaemon::start(const std::s
   const Fd life_end(ends[0]);
   Fd life(ends[1]);
   PN_TRY(Spawned process, spawn(binary, {"--ephemeral", "--socket", socket}, life_end.get(), out.get(), out.get()));
-  std::unique_ptr<EmbeddedDaemon> daemon(new EmbeddedDaemon(process.pid, std::move(process.pidfd), std::move(life), log));
+  std::unique_ptr<EmbeddedDaemon> daemon(
+      new EmbeddedDaemon(process.pid, std::move(process.pidfd), std::move(life), log));
 
   api::Client client(socket, 2000);
   const auto deadline = SteadyClock::now() + kStartDeadline;
@@ -184,7 +189,8 @@ base::Result<std::unique_ptr<EmbeddedDaemon>> EmbeddedDaemon::start(const std::s
     if (client.ready()) return daemon;
     if (SteadyClock::now() > deadline) {
       daemon->keep_log();
-      return Error{ErrorCode::kUnavailable, 0, "penstockd was started but did not become ready", "its log is in " + log};
+      return Error{ErrorCode::kUnavailable, 0, "penstockd was started but did not become ready",
+                   "its log is in " + log};
     }
   }
 }

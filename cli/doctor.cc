@@ -29,7 +29,8 @@ std::string text(const api::DoctorReport& report, bool color) {
                       : check.status() == "error"   ? Tone::kBad
                       : check.status() == "warning" ? Tone::kWarn
                                                     : Tone::kDim;
-    out += fmt::format("{} {}: {}\n", paint(fmt::format("{:<8}", check.status()), tone, color), check.name(), check.what());
+    out += fmt::format("{} {}: {}\n", paint(fmt::format("{:<8}", check.status()), tone, color), check.name(),
+                       check.what());
     if (check.has_cost()) out += fmt::format("         costs: {}\n", check.cost());
     if (check.has_fix()) out += fmt::format("         fix:   {}\n", check.fix());
   }
@@ -51,8 +52,10 @@ void add_doctor(CLI::App& app, Context& context) {
   sub->callback([&context] {
     context.run = [&context]() -> base::Result<int> {
       PN_TRY(const auto report, examine(context.socket));
-      if (context.output() == Format::kTable) write_out(text(report, color_on(STDOUT_FILENO)));
-      else print_message(context, report, "checks");
+      if (context.output() == Format::kTable)
+        write_out(text(report, color_on(STDOUT_FILENO)));
+      else
+        print_message(context, report, "checks");
       for (const auto& check : report.checks())
         if (check.status() == "error") return static_cast<int>(base::ErrorCode::kUnsupported);
       return 0;

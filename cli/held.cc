@@ -29,15 +29,25 @@ void add_held(CLI::App& app, Context& context) {
       PN_TRY(const auto list, api::Client(context.socket).call<api::HeldList>(request));
       if (context.output() != Format::kTable) return print_message(context, list, "held"), 0;
       const auto now = static_cast<std::int64_t>(std::time(nullptr)) * 1'000'000'000;
-      Table table({{"ID", Align::kRight}, {"AGENT", Align::kLeft, 10}, {"MODEL", Align::kLeft, 8}, {"EST COST", Align::kRight},
-                   {"WAITS", Align::kRight}, {"REASON"}, {"RULE", Align::kLeft, 8}});
+      Table table({{"ID", Align::kRight},
+                   {"AGENT", Align::kLeft, 10},
+                   {"MODEL", Align::kLeft, 8},
+                   {"EST COST", Align::kRight},
+                   {"WAITS", Align::kRight},
+                   {"REASON"},
+                   {"RULE", Align::kLeft, 8}});
       for (const auto& h : list.held())
-        table.row({std::to_string(h.exchange()), h.agent(), h.has_model() ? h.model() : h.host(),
+        table.row({std::to_string(h.exchange()),
+                   h.agent(),
+                   h.has_model() ? h.model() : h.host(),
                    known(h.has_estimated_nano_usd(), h.estimated_nano_usd(), short_usd),
-                   duration(static_cast<std::uint64_t>(std::max<std::int64_t>(now - h.since_real_ns(), 0))), {h.reason(), Tone::kWarn},
+                   duration(static_cast<std::uint64_t>(std::max<std::int64_t>(now - h.since_real_ns(), 0))),
+                   {h.reason(), Tone::kWarn},
                    h.has_policy() ? h.policy() + (h.has_rule() ? "/" + h.rule() : "") : kUnknown});
-      if (table.empty()) print_note("nothing is held");
-      else write_out(table.text(terminal_width(STDOUT_FILENO), color_on(STDOUT_FILENO)));
+      if (table.empty())
+        print_note("nothing is held");
+      else
+        write_out(table.text(terminal_width(STDOUT_FILENO), color_on(STDOUT_FILENO)));
       return 0;
     };
   });

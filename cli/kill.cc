@@ -10,17 +10,24 @@
 namespace penstock::cli {
 namespace {
 
-constexpr char kSelectors[] = "agent=, run=, user=, exe=, cgroup=, unit=, namespace=, pod=, container=, model=, provider=, pid=, or all";
+constexpr char kSelectors[] =
+    "agent=, run=, user=, exe=, cgroup=, unit=, namespace=, pod=, container=, model=, provider=, pid=, or all";
 
 base::Result<int> list_kills(const Context& context) {
   PN_TRY(const auto list, api::Client(context.socket).call<api::KillList>(api::ListKillsRequest()));
   if (context.output() != Format::kTable) return print_message(context, list, "kills"), 0;
-  Table table({{"SELECTOR", Align::kLeft, 16}, {"SINCE"}, {"BY", Align::kLeft, 6}, {"FROZEN"}, {"REASON", Align::kLeft, 10}});
+  Table table(
+      {{"SELECTOR", Align::kLeft, 16}, {"SINCE"}, {"BY", Align::kLeft, 6}, {"FROZEN"}, {"REASON", Align::kLeft, 10}});
   for (const auto& k : list.kills())
-    table.row({{api::format_selector(k.selector()), Tone::kBad}, clock_time(k.since_real_ns()), k.has_by() ? k.by() : kUnknown,
-               k.freeze() ? "yes" : "no", k.reason()});
-  if (table.empty()) print_note("no kill switch is in force");
-  else write_out(table.text(terminal_width(STDOUT_FILENO), color_on(STDOUT_FILENO)));
+    table.row({{api::format_selector(k.selector()), Tone::kBad},
+               clock_time(k.since_real_ns()),
+               k.has_by() ? k.by() : kUnknown,
+               k.freeze() ? "yes" : "no",
+               k.reason()});
+  if (table.empty())
+    print_note("no kill switch is in force");
+  else
+    write_out(table.text(terminal_width(STDOUT_FILENO), color_on(STDOUT_FILENO)));
   return 0;
 }
 
@@ -48,7 +55,8 @@ void add_kill(CLI::App& app, Context& context) {
   sub->callback([&context, o] {
     context.run = [&context, o]() -> base::Result<int> {
       if (o->list) return list_kills(context);
-      if (o->selector.empty()) return base::Error{base::ErrorCode::kUsage, 0, "kill what?", std::string("give ") + kSelectors};
+      if (o->selector.empty())
+        return base::Error{base::ErrorCode::kUsage, 0, "kill what?", std::string("give ") + kSelectors};
       api::KillRequest request;
       PN_TRY(*request.mutable_selector(), api::parse_selector(o->selector));
       if (request.selector().target_case() == api::Selector::kExchange)
@@ -58,9 +66,11 @@ void add_kill(CLI::App& app, Context& context) {
       request.set_sigkill(o->sigkill);
       PN_TRY(const auto done, api::Client(context.socket).call<api::KillResponse>(request));
       if (context.output() != Format::kTable) return print_message(context, done), 0;
-      write_out(fmt::format("killed {}: {} connections ended, {} held requests refused, {} scopes, {} processes\n"
-                            "undo with: penstock release {}\n",
-                            o->selector, done.connections_destroyed(), done.held_refused(), done.scopes(), done.processes(), o->selector));
+      write_out(
+          fmt::format("killed {}: {} connections ended, {} held requests refused, {} scopes, {} processes\n"
+                      "undo with: penstock release {}\n",
+                      o->selector, done.connections_destroyed(), done.held_refused(), done.scopes(), done.processes(),
+                      o->selector));
       return 0;
     };
   });
@@ -73,7 +83,8 @@ void add_release(CLI::App& app, Context& context) {
                       "  penstock release all");
   socket_option(*sub, context);
   output_option(*sub, context);
-  auto selector = std::make_shared<std::string>(), reason = std::make_shared<std::string>("ordered on the command line");
+  auto selector = std::make_shared<std::string>(),
+       reason = std::make_shared<std::string>("ordered on the command line");
   sub->add_option("selector", *selector, "what `kill --list` or `held` shows, or all")->required();
   sub->add_option("--reason", *reason, "why; goes to the audit log")->type_name("TEXT");
   sub->callback([&context, selector, reason] {
@@ -83,7 +94,8 @@ void add_release(CLI::App& app, Context& context) {
       request.set_reason(*reason);
       PN_TRY(const auto done, api::Client(context.socket).call<api::ReleaseResponse>(request));
       if (context.output() != Format::kTable) return print_message(context, done), 0;
-      write_out(fmt::format("released {}: {} kill switches lifted, {} held requests let go\n", *selector, done.kills_lifted(), done.held_released()));
+      write_out(fmt::format("released {}: {} kill switches lifted, {} held requests let go\n", *selector,
+                            done.kills_lifted(), done.held_released()));
       return 0;
     };
   });

@@ -24,8 +24,8 @@ std::string padded(std::string_view text, std::size_t width, Align align = Align
   return align == Align::kLeft ? shown + space : space + shown;
 }
 
-// A stream has no last row to size its columns by: they are fixed, and fit into 80 columns. Wider terminals give the names
-// more room.
+// A stream has no last row to size its columns by: they are fixed, and fit into 80 columns. Wider terminals give the
+// names more room.
 class Lines {
  public:
   explicit Lines(std::size_t width, bool color) : color_(color) {
@@ -34,34 +34,41 @@ class Lines {
     model_ = 17 + spare - spare / 2;
   }
   std::string header() const {
-    return paint(fmt::format("{:<8}  {}  {}  {:>5}  {:>5}  {:>8}  {:>6}  {}", "TIME", padded("AGENT", agent_), padded("MODEL", model_),
-                             "IN", "OUT", "COST", "TOOK", "VERDICT"),
-                 Tone::kDim, color_) + "\n";
+    return paint(fmt::format("{:<8}  {}  {}  {:>5}  {:>5}  {:>8}  {:>6}  {}", "TIME", padded("AGENT", agent_),
+                             padded("MODEL", model_), "IN", "OUT", "COST", "TOOK", "VERDICT"),
+                 Tone::kDim, color_) +
+           "\n";
   }
   std::string line(const api::Exchange& x) const {
-    const std::string what = x.has_response_model() ? x.response_model() : x.has_request_model() ? x.request_model()
-                             : x.has_operation()    ? x.operation()
-                                                    : x.path();
+    const std::string what = x.has_response_model()  ? x.response_model()
+                             : x.has_request_model() ? x.request_model()
+                             : x.has_operation()     ? x.operation()
+                                                     : x.path();
     const auto& u = x.usage();
     const std::string mark = x.usage_status() == "estimated" ? "~" : x.usage_status() == "incomplete" ? ">" : "";
-    const bool refused = x.verdict().action() == "deny" || x.verdict().action() == "kill" || x.verdict().action() == "cut";
+    const bool refused =
+        x.verdict().action() == "deny" || x.verdict().action() == "kill" || x.verdict().action() == "cut";
     std::string verdict = x.verdict().action();
     if (x.has_error() && verdict == "allow") verdict = x.status() != 0 ? fmt::format("HTTP {}", x.status()) : "error";
     if (refused && x.verdict().has_reason()) verdict += " " + x.verdict().reason();
     if (x.verdict().mode() == "observe" && x.verdict().action() != "allow") verdict = "would " + verdict;
     const Tone tone = refused ? Tone::kBad : verdict == "allow" ? Tone::kGood : Tone::kWarn;
-    return fmt::format("{:<8}  {}  {}  {}  {}  {}  {}  {}\n", clock_time(x.timing().start_real_ns()), padded(x.agent(), agent_),
-                       padded(what, model_), padded(mark + known(u.has_input_tokens(), u.input_tokens(), short_count), 5, Align::kRight),
-                       padded(mark + known(u.has_output_tokens(), u.output_tokens(), short_count), 5, Align::kRight),
-                       padded(known(x.has_cost_nano_usd(), x.cost_nano_usd(), short_usd), 8, Align::kRight),
-                       padded(known(x.timing().has_total_ns(), x.timing().total_ns(), short_duration), 6, Align::kRight),
-                       paint(base::printable_utf8(verdict), tone, color_));
+    return fmt::format(
+        "{:<8}  {}  {}  {}  {}  {}  {}  {}\n", clock_time(x.timing().start_real_ns()), padded(x.agent(), agent_),
+        padded(what, model_),
+        padded(mark + known(u.has_input_tokens(), u.input_tokens(), short_count), 5, Align::kRight),
+        padded(mark + known(u.has_output_tokens(), u.output_tokens(), short_count), 5, Align::kRight),
+        padded(known(x.has_cost_nano_usd(), x.cost_nano_usd(), short_usd), 8, Align::kRight),
+        padded(known(x.timing().has_total_ns(), x.timing().total_ns(), short_duration), 6, Align::kRight),
+        paint(base::printable_utf8(verdict), tone, color_));
   }
 
  private:
   static std::string short_duration(std::uint64_t ns) {
     const std::uint64_t ms = ns / 1'000'000;
-    return ms < 1000 ? fmt::format("{}ms", ms) : ms < 100'000 ? fmt::format("{}.{}s", ms / 1000, ms % 1000 / 100) : fmt::format("{}s", ms / 1000);
+    return ms < 1000      ? fmt::format("{}ms", ms)
+           : ms < 100'000 ? fmt::format("{}.{}s", ms / 1000, ms % 1000 / 100)
+                          : fmt::format("{}s", ms / 1000);
   }
   std::size_t agent_ = 0, model_ = 0;
   bool color_;
@@ -102,7 +109,8 @@ base::Result<int> observe(const Context& context, const Options& options) {
       failure = std::move(read).error();
       return false;
     }
-    write_out(context.output() == Format::kTable ? lines.line(exchange) : api::to_json(exchange, api::JsonStyle::kPretty) + "\n");
+    write_out(context.output() == Format::kTable ? lines.line(exchange)
+                                                 : api::to_json(exchange, api::JsonStyle::kPretty) + "\n");
     return true;
   }));
   if (failure) return std::move(*failure);
@@ -123,7 +131,9 @@ void add_observe(CLI::App& app, Context& context) {
   sub->add_option("selector", o->selector, "only these: agent=, run=, user=, model=, provider=, …");
   sub->add_flag("-f,--follow", o->follow, "go on with exchanges that end from now on");
   sub->add_option("--last", o->last, "begin with the last N from memory")->type_name("N");
-  sub->add_option("--kind", o->kind, "llm, mcp, a2a or http")->type_name("KIND")->check(CLI::IsMember({"llm", "mcp", "a2a", "http"}));
+  sub->add_option("--kind", o->kind, "llm, mcp, a2a or http")
+      ->type_name("KIND")
+      ->check(CLI::IsMember({"llm", "mcp", "a2a", "http"}));
   sub->callback([&context, o] { context.run = [&context, o] { return observe(context, *o); }; });
 }
 

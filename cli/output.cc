@@ -71,7 +71,8 @@ std::string clock_time(std::int64_t real_ns) {
   const std::time_t seconds = real_ns / 1'000'000'000;
   std::tm local{};
   char text[16];
-  if (::localtime_r(&seconds, &local) == nullptr || std::strftime(text, sizeof text, "%H:%M:%S", &local) == 0) return kUnknown;
+  if (::localtime_r(&seconds, &local) == nullptr || std::strftime(text, sizeof text, "%H:%M:%S", &local) == 0)
+    return kUnknown;
   return text;
 }
 
@@ -83,7 +84,9 @@ std::string percent(std::int64_t part, std::int64_t whole) {
 
 std::string tokens_in(const api::Totals& t) { return known(t.has_input_tokens(), t.input_tokens(), short_count); }
 std::string tokens_out(const api::Totals& t) { return known(t.has_output_tokens(), t.output_tokens(), short_count); }
-std::string tokens_cached(const api::Totals& t) { return known(t.has_cache_read_tokens(), t.cache_read_tokens(), short_count); }
+std::string tokens_cached(const api::Totals& t) {
+  return known(t.has_cache_read_tokens(), t.cache_read_tokens(), short_count);
+}
 
 std::string cost(const api::Totals& t) {
   if (!t.has_cost_nano_usd()) return kUnknown;
@@ -131,7 +134,8 @@ base::Result<std::uint64_t> parse_number(std::string_view text) {
 
 base::Result<model::NanoUsd> parse_money(std::string_view text) {
   const auto amount = model::parse_usd(text);
-  if (!amount || amount->value < 0) return usage(fmt::format("\"{}\" is not an amount in dollars", text), "write 2, 0.50 or $12.50");
+  if (!amount || amount->value < 0)
+    return usage(fmt::format("\"{}\" is not an amount in dollars", text), "write 2, 0.50 or $12.50");
   return *amount;
 }
 

@@ -37,8 +37,8 @@ std::string cost(const api::Totals& t);  // "~" before estimates, "+?" after a s
 // "3 events, 120 bytes, …"; "" when nothing was lost.
 std::string losses(const api::Losses& l);
 
-bool color_on(int fd);                  // a terminal, and no NO_COLOR
-std::size_t terminal_width(int fd);     // COLUMNS, else the terminal's; 0: no terminal, no limit
+bool color_on(int fd);               // a terminal, and no NO_COLOR
+std::size_t terminal_width(int fd);  // COLUMNS, else the terminal's; 0: no terminal, no limit
 
 base::Result<std::uint64_t> parse_number(std::string_view text);
 base::Result<model::NanoUsd> parse_money(std::string_view text);

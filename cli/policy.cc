@@ -12,7 +12,9 @@
 
 namespace penstock::cli {
 
-base::Result<std::string> read_file(const std::string& path) { return api::read_text_file(path == "-" ? "/dev/stdin" : path); }
+base::Result<std::string> read_file(const std::string& path) {
+  return api::read_text_file(path == "-" ? "/dev/stdin" : path);
+}
 
 namespace {
 
@@ -28,14 +30,29 @@ void print_diagnostics(const api::PolicyReport& report) {
 
 template <class List>
 void print_policies(const List& list) {
-  Table table({{"POLICY", Align::kLeft, 12}, {"MODE"}, {"MATCH", Align::kLeft, 12}, {"BUDGETS", Align::kRight}, {"RULES", Align::kRight},
-               {"AGENTS", Align::kRight}, {"FILE", Align::kLeft, 10}, {""}});
+  Table table({{"POLICY", Align::kLeft, 12},
+               {"MODE"},
+               {"MATCH", Align::kLeft, 12},
+               {"BUDGETS", Align::kRight},
+               {"RULES", Align::kRight},
+               {"AGENTS", Align::kRight},
+               {"FILE", Align::kLeft, 10},
+               {""}});
   for (const auto& p : list.policies())
-    table.row({p.name(), p.mode(), p.match().empty() ? "everyone" : p.match(), std::to_string(p.budgets()), std::to_string(p.rules()),
-               known(p.has_subjects(), p.subjects(), [](auto n) { return std::to_string(n); }), p.has_file() ? p.file() : kUnknown,
-               {p.change(), p.change() == "removed" ? Tone::kBad : p.change() == "unchanged" ? Tone::kDim : Tone::kGood}});
-  if (table.empty()) print_note("no policy is in force");
-  else write_out(table.text(terminal_width(STDOUT_FILENO), color_on(STDOUT_FILENO)));
+    table.row({p.name(),
+               p.mode(),
+               p.match().empty() ? "everyone" : p.match(),
+               std::to_string(p.budgets()),
+               std::to_string(p.rules()),
+               known(p.has_subjects(), p.subjects(), [](auto n) { return std::to_string(n); }),
+               p.has_file() ? p.file() : kUnknown,
+               {p.change(), p.change() == "removed"     ? Tone::kBad
+                            : p.change() == "unchanged" ? Tone::kDim
+                                                        : Tone::kGood}});
+  if (table.empty())
+    print_note("no policy is in force");
+  else
+    write_out(table.text(terminal_width(STDOUT_FILENO), color_on(STDOUT_FILENO)));
 }
 
 base::Result<int> finish(const Context& context, const api::PolicyReport& report) {
@@ -55,7 +72,8 @@ base::Result<api::PolicyReport> check(const Context& context, const std::string&
   request.set_file(path == "-" ? "stdin" : path);
   auto answer = api::Client(context.socket).call<api::PolicyReport>(request);
   if (answer || path == "-") return answer;
-  if (answer.error().code != base::ErrorCode::kUnavailable && answer.error().code != base::ErrorCode::kPrivilege) return answer;
+  if (answer.error().code != base::ErrorCode::kUnavailable && answer.error().code != base::ErrorCode::kPrivilege)
+    return answer;
   int exit_code = 0;
   PN_TRY(const std::string json, daemon_output({"--check-policy", path}, &exit_code));
   api::PolicyReport report;
@@ -79,7 +97,9 @@ void add_policy(CLI::App& app, Context& context) {
                           "Exit code 2 if it is not valid.");
   socket_option(*checked, context);
   output_option(*checked, context);
-  checked->add_option("file", *path, "YAML, one or more documents; - reads standard input")->required()->type_name("FILE");
+  checked->add_option("file", *path, "YAML, one or more documents; - reads standard input")
+      ->required()
+      ->type_name("FILE");
   checked->callback([&context, path] {
     context.run = [&context, path]() -> base::Result<int> {
       PN_TRY(const auto report, check(context, *path));
@@ -92,7 +112,9 @@ void add_policy(CLI::App& app, Context& context) {
                           "Policies of other names stay; see `policy remove`.");
   socket_option(*applied, context);
   output_option(*applied, context);
-  applied->add_option("file", *path, "YAML, one or more documents; - reads standard input")->required()->type_name("FILE");
+  applied->add_option("file", *path, "YAML, one or more documents; - reads standard input")
+      ->required()
+      ->type_name("FILE");
   applied->callback([&context, path] {
     context.run = [&context, path]() -> base::Result<int> {
       api::ApplyPolicyRequest request;
@@ -103,7 +125,8 @@ void add_policy(CLI::App& app, Context& context) {
     };
   });
 
-  auto* listed = command(*sub, "list", "the policies in force", "  penstock policy list\n  penstock policy list -o json");
+  auto* listed =
+      command(*sub, "list", "the policies in force", "  penstock policy list\n  penstock policy list -o json");
   socket_option(*listed, context);
   output_option(*listed, context);
   listed->callback([&context] {

@@ -31,15 +31,20 @@ void add_prices(CLI::App& app, Context& context) {
       if (!provider->empty()) request.set_provider(*provider);
       PN_TRY(const auto list, api::Client(context.socket).call<api::PriceList>(request));
       if (context.output() != Format::kTable) return print_message(context, list, "prices"), 0;
-      Table table({{"PROVIDER"}, {"MODEL", Align::kLeft, 16}, {"INPUT", Align::kRight}, {"OUTPUT", Align::kRight},
-                   {"CACHE READ", Align::kRight}, {"CACHE WRITE", Align::kRight}});
+      Table table({{"PROVIDER"},
+                   {"MODEL", Align::kLeft, 16},
+                   {"INPUT", Align::kRight},
+                   {"OUTPUT", Align::kRight},
+                   {"CACHE READ", Align::kRight},
+                   {"CACHE WRITE", Align::kRight}});
       for (const auto& p : list.prices())
         table.row({p.provider(), p.model(), rate(p.has_input_nano_usd_per_million(), p.input_nano_usd_per_million()),
                    rate(p.has_output_nano_usd_per_million(), p.output_nano_usd_per_million()),
                    rate(p.has_cache_read_nano_usd_per_million(), p.cache_read_nano_usd_per_million()),
                    rate(p.has_cache_write_nano_usd_per_million(), p.cache_write_nano_usd_per_million())});
       if (table.empty())
-        return base::Error{base::ErrorCode::kNotFound, 0, "no price is known for that", "budgets in dollars refuse such models; see `unpriced:` of a policy"};
+        return base::Error{base::ErrorCode::kNotFound, 0, "no price is known for that",
+                           "budgets in dollars refuse such models; see `unpriced:` of a policy"};
       write_out(table.text(terminal_width(STDOUT_FILENO), color_on(STDOUT_FILENO)));
       return 0;
     };

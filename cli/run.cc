@@ -1,8 +1,8 @@
 // penstock run: a command in a scope of its own, with limits; the laptop's main job.
 //
 // Order of events, so that nothing of the command escapes and nothing is left half-made:
-//   find the command · find or start a daemon · fork a child that waits · create the run (the daemon moves the child, or the
-//   child moves itself) · execute · watch · finish the run · summary.
+//   find the command · find or start a daemon · fork a child that waits · create the run (the daemon moves the child,
+//   or the child moves itself) · execute · watch · finish the run · summary.
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
@@ -83,7 +83,8 @@ class Signals {
  public:
   Signals() {
     ::sigemptyset(&set_);
-    for (const int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH}) ::sigaddset(&set_, signal);
+    for (const int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH})
+      ::sigaddset(&set_, signal);
     ::sigprocmask(SIG_BLOCK, &set_, &before_);
     fd_ = Fd(::signalfd(-1, &set_, SFD_CLOEXEC | SFD_NONBLOCK));
   }
@@ -99,8 +100,15 @@ class Signals {
 
 class Watch {
  public:
-  Watch(const Signals& signals, Foreground& foreground, Meter& meter, EmbeddedDaemon* daemon, std::string socket, std::string run, pid_t child)
-      : signals_(signals), foreground_(foreground), meter_(meter), daemon_(daemon), client_(std::move(socket), kMeterTimeoutMs), run_(std::move(run)), child_(child) {}
+  Watch(const Signals& signals, Foreground& foreground, Meter& meter, EmbeddedDaemon* daemon, std::string socket,
+        std::string run, pid_t child)
+      : signals_(signals),
+        foreground_(foreground),
+        meter_(meter),
+        daemon_(daemon),
+        client_(std::move(socket), kMeterTimeoutMs),
+        run_(std::move(run)),
+        child_(child) {}
 
   // Until the command ends; its exit code as shells give it.
   int wait() {
@@ -108,8 +116,10 @@ class Watch {
     while (!exit_code_) {
       pollfd p{signals_.fd(), POLLIN, 0};
       const int n = ::poll(&p, 1, meter_.wanted() ? kMeterIntervalMs : -1);
-      if (n > 0) read_signals();
-      else if (n == 0 && !exit_code_) tick();
+      if (n > 0)
+        read_signals();
+      else if (n == 0 && !exit_code_)
+        tick();
     }
     meter_.hide();
     return *exit_code_;
@@ -120,10 +130,15 @@ class Watch {
     signalfd_siginfo info{};
     while (::read(signals_.fd(), &info, sizeof info) == sizeof info) {
       switch (info.ssi_signo) {
-        case SIGCHLD: reap(); break;
-        case SIGWINCH: meter_.resized(); break;
+        case SIGCHLD:
+          reap();
+          break;
+        case SIGWINCH:
+          meter_.resized();
+          break;
         default:
-          // From the terminal it has reached the command already: we share its process group, or the terminal is its own.
+          // From the terminal it has reached the command already: we share its process group, or the terminal is its
+          // own.
           if (info.ssi_code != SI_KERNEL) ::kill(child_, static_cast<int>(info.ssi_signo));
       }
     }
@@ -132,14 +147,18 @@ class Watch {
   void reap() {
     int status = 0;
     while (!exit_code_ && ::waitpid(child_, &status, WNOHANG | WUNTRACED) == child_) {
-      if (WIFEXITED(status)) exit_code_ = WEXITSTATUS(status);
-      else if (WIFSIGNALED(status)) exit_code_ = 128 + WTERMSIG(status);
-      else if (WIFSTOPPED(status) && foreground_.job()) stopped();
+      if (WIFEXITED(status))
+        exit_code_ = WEXITSTATUS(status);
+      else if (WIFSIGNALED(status))
+        exit_code_ = 128 + WTERMSIG(status);
+      else if (WIFSTOPPED(status) && foreground_.job())
+        stopped();
     }
     if (daemon_ != nullptr && !daemon_gone_ && !exit_code_ && !daemon_->alive()) {
       daemon_gone_ = true;
       daemon_->keep_log();
-      print_note("penstockd ended while the command runs; held requests follow on_failure; its log is in " + daemon_->log());
+      print_note("penstockd ended while the command runs; held requests follow on_failure; its log is in " +
+                 daemon_->log());
     }
   }
 
@@ -175,7 +194,8 @@ void print_summary(const Options& o, const base::Result<api::RunSummary>& summar
     print_note("no summary: " + summary.error().message());
     return;
   }
-  const std::string text = o.summary == "json" ? api::to_json(*summary) + "\n" : summary_text(*summary, exit_code, color_on(STDERR_FILENO));
+  const std::string text =
+      o.summary == "json" ? api::to_json(*summary) + "\n" : summary_text(*summary, exit_code, color_on(STDERR_FILENO));
   std::fputs(text.c_str(), stderr);
 }
 
@@ -212,7 +232,8 @@ base::Result<int> run(const Context& context, const Options& o) {
     return started.error();
   }
   Meter meter(!o.no_meter);
-  const int exit_code = Watch(signals, foreground, meter, daemon.get(), context.socket, created.run(), child.pid()).wait();
+  const int exit_code =
+      Watch(signals, foreground, meter, daemon.get(), context.socket, created.run(), child.pid()).wait();
   foreground.take();
   finish.set_exit_code(exit_code);
   print_summary(o, client.call<api::RunSummary>(finish), exit_code);
@@ -222,14 +243,15 @@ base::Result<int> run(const Context& context, const Options& o) {
 }  // namespace
 
 void add_run(CLI::App& app, Context& context) {
-  auto* sub = command(app, "run", "run a command in a scope of its own, with limits: penstock run [OPTIONS] -- CMD [ARGS…]",
-                      "  penstock run --max-usd 2 -- python agent.py\n"
-                      "  penstock run --max-tokens 200k --mode strict -- node agent.mjs\n"
-                      "  penstock run --policy team.yaml --name crawler -- ./crawl.sh\n"
-                      "  sudo penstock run --max-usd 1 --user \"$USER\" -- claude\n"
-                      "Starts a daemon for the time of the run where none answers. Ends with a summary on standard\n"
-                      "error and passes the exit code of the command (128+N after signal N, 127 not found, 126 not\n"
-                      "executable).");
+  auto* sub =
+      command(app, "run", "run a command in a scope of its own, with limits: penstock run [OPTIONS] -- CMD [ARGS…]",
+              "  penstock run --max-usd 2 -- python agent.py\n"
+              "  penstock run --max-tokens 200k --mode strict -- node agent.mjs\n"
+              "  penstock run --policy team.yaml --name crawler -- ./crawl.sh\n"
+              "  sudo penstock run --max-usd 1 --user \"$USER\" -- claude\n"
+              "Starts a daemon for the time of the run where none answers. Ends with a summary on standard\n"
+              "error and passes the exit code of the command (128+N after signal N, 127 not found, 126 not\n"
+              "executable).");
   socket_option(*sub, context);
   auto o = std::make_shared<Options>();
   sub->add_option("--max-usd", o->max_usd, "spend at most this many US dollars")->type_name("X");
@@ -241,7 +263,9 @@ void add_run(CLI::App& app, Context& context) {
   sub->add_option("--policy", o->policy, "policies for this run only")->type_name("FILE");
   sub->add_option("--name", o->name, "name of the agent (default: from the command)")->type_name("AGENT");
   sub->add_option("--user", o->user, "run the command as this user (needs root)")->type_name("USER");
-  sub->add_option("--summary", o->summary, "text, json or none")->check(CLI::IsMember({"text", "json", "none"}))->type_name("HOW");
+  sub->add_option("--summary", o->summary, "text, json or none")
+      ->check(CLI::IsMember({"text", "json", "none"}))
+      ->type_name("HOW");
   sub->add_flag("--no-meter", o->no_meter, "no live line on the terminal");
   sub->prefix_command();  // the first word that is no option begins the command, with or without --
   sub->callback([&context, o, sub] {

@@ -31,11 +31,13 @@ bool is_directory(const std::string& path) {
 }
 
 Error not_found(const std::string& name) {
-  return Error{kCommandNotFound, 0, name + ": command not found", "check the spelling and PATH; write `penstock run -- CMD ARGS…`"};
+  return Error{kCommandNotFound, 0, name + ": command not found",
+               "check the spelling and PATH; write `penstock run -- CMD ARGS…`"};
 }
 
 bool become(const Account& account) {
-  if (::initgroups(account.name.c_str(), account.gid) != 0 || ::setgid(account.gid) != 0 || ::setuid(account.uid) != 0) return false;
+  if (::initgroups(account.name.c_str(), account.gid) != 0 || ::setgid(account.gid) != 0 || ::setuid(account.uid) != 0)
+    return false;
   ::setenv("HOME", account.home.c_str(), 1);
   ::setenv("USER", account.name.c_str(), 1);
   ::setenv("LOGNAME", account.name.c_str(), 1);
@@ -49,7 +51,8 @@ bool enter(const std::string& cgroup) {
 }
 
 // The child's half. Nothing of the command runs before the cgroup is entered: not one byte of it escapes the run.
-[[noreturn]] void child_main(const std::vector<std::string>& command, const std::string& path, const Account* account, int go, int report) {
+[[noreturn]] void child_main(const std::vector<std::string>& command, const std::string& path, const Account* account,
+                             int go, int report) {
   std::string cgroup;
   char buffer[512];
   ssize_t n;
@@ -118,7 +121,8 @@ base::Result<Account> find_account(const std::string& name) {
   return Account{entry.pw_name, entry.pw_dir, entry.pw_shell, entry.pw_uid, entry.pw_gid};
 }
 
-base::Result<Child> Child::fork_waiting(std::vector<std::string> command, std::string path, const Account* account, bool job) {
+base::Result<Child> Child::fork_waiting(std::vector<std::string> command, std::string path, const Account* account,
+                                        bool job) {
   int go[2], report[2];
   if (::pipe2(go, O_CLOEXEC) != 0) return base::errno_error(errno, "pipe");
   Fd go_read(go[0]), go_write(go[1]);
@@ -140,7 +144,10 @@ Child::Child(pid_t pid, Fd go, Fd report, std::string name)
     : pid_(pid), go_(std::move(go)), report_(std::move(report)), name_(std::move(name)) {}
 
 Child::Child(Child&& other) noexcept
-    : pid_(std::exchange(other.pid_, 0)), go_(std::move(other.go_)), report_(std::move(other.report_)), name_(std::move(other.name_)) {}
+    : pid_(std::exchange(other.pid_, 0)),
+      go_(std::move(other.go_)),
+      report_(std::move(other.report_)),
+      name_(std::move(other.name_)) {}
 
 Child::~Child() {
   if (pid_ == 0 || !go_) return;

@@ -28,7 +28,8 @@ base::Result<Account> find_account(const std::string& name);
 class Child {
  public:
   // Forks; the child waits for start(). `job`: it becomes the leader of a process group of its own.
-  static base::Result<Child> fork_waiting(std::vector<std::string> command, std::string path, const Account* account, bool job);
+  static base::Result<Child> fork_waiting(std::vector<std::string> command, std::string path, const Account* account,
+                                          bool job);
   Child(Child&& other) noexcept;
   Child& operator=(Child&&) = delete;
   // A child that was never started ends; a started one is left alone.

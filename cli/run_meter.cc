@@ -32,9 +32,13 @@ std::string meter_text(const api::RunSummary& run) {
   if (t.in_flight() > 0) out += fmt::format(" +{}", t.in_flight());
   out += fmt::format(" · {} in · {} out · {}", tokens_in(t), tokens_out(t), cost(t));
   for (const auto& b : run.budgets()) {
-    if (b.has_nano_usd()) out += fmt::format(" of {}", short_usd(b.nano_usd().limit()));
-    else if (b.has_tokens()) out += fmt::format(" · {} of {} tokens", percent(b.tokens().spent(), b.tokens().limit()), short_count(static_cast<std::uint64_t>(b.tokens().limit())));
-    else if (b.has_requests()) out += fmt::format(" · {}/{} requests", b.requests().spent(), b.requests().limit());
+    if (b.has_nano_usd())
+      out += fmt::format(" of {}", short_usd(b.nano_usd().limit()));
+    else if (b.has_tokens())
+      out += fmt::format(" · {} of {} tokens", percent(b.tokens().spent(), b.tokens().limit()),
+                         short_count(static_cast<std::uint64_t>(b.tokens().limit())));
+    else if (b.has_requests())
+      out += fmt::format(" · {}/{} requests", b.requests().spent(), b.requests().limit());
   }
   if (t.held() > 0) out += fmt::format(" · {} HELD", t.held());
   if (run.has_last_refusal()) out += " · refused: " + base::printable_utf8(run.last_refusal());
@@ -50,7 +54,11 @@ bool Meter::show() {
   winsize size{};
   if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_row < 5 || size.ws_col < 20) return false;
   rows_ = size.ws_row;
-  put(fmt::format("\n\x1b" "7\x1b[1;{}r\x1b" "8\x1b[1A", rows_ - 1));
+  put(
+      fmt::format("\n\x1b"
+                  "7\x1b[1;{}r\x1b"
+                  "8\x1b[1A",
+                  rows_ - 1));
   return true;
 }
 
@@ -60,12 +68,20 @@ void Meter::draw(const api::RunSummary& run) {
   if (rows_ == 0 && !show()) return;
   const std::size_t width = terminal_width(STDERR_FILENO);
   const std::string text = meter_text(run);
-  put(fmt::format("\x1b" "7\x1b[{};1H\x1b[2K\x1b[7m{}\x1b[0m\x1b" "8", rows_, width > 1 ? base::utf8_prefix(text, width - 1) : text));
+  put(
+      fmt::format("\x1b"
+                  "7\x1b[{};1H\x1b[2K\x1b[7m{}\x1b[0m\x1b"
+                  "8",
+                  rows_, width > 1 ? base::utf8_prefix(text, width - 1) : text));
 }
 
 void Meter::hide() {
   if (rows_ == 0) return;
-  put(fmt::format("\x1b" "7\x1b[r\x1b[{};1H\x1b[2K\x1b" "8", rows_));
+  put(
+      fmt::format("\x1b"
+                  "7\x1b[r\x1b[{};1H\x1b[2K\x1b"
+                  "8",
+                  rows_));
   rows_ = 0;
 }
 

@@ -14,7 +14,8 @@ namespace {
 std::string with_limits(const api::RunSummary& run) {
   std::string out = cost(run.totals());
   for (const auto& b : run.budgets())
-    if (b.has_nano_usd()) out += fmt::format(" of {}{}", short_usd(b.nano_usd().limit()), b.name().empty() ? "" : " (" + b.name() + ")");
+    if (b.has_nano_usd())
+      out += fmt::format(" of {}{}", short_usd(b.nano_usd().limit()), b.name().empty() ? "" : " (" + b.name() + ")");
   return out;
 }
 
@@ -27,7 +28,8 @@ std::string coverage(const api::RunSummary& run) {
       continue;
     }
     if (++others <= 3)
-      gaps += fmt::format("{}{} (pid {}) {}{}", gaps.empty() ? "" : "; ", row.exe(), row.pid(), row.state(), row.has_reason() ? ": " + row.reason() : "");
+      gaps += fmt::format("{}{} (pid {}) {}{}", gaps.empty() ? "" : "; ", row.exe(), row.pid(), row.state(),
+                          row.has_reason() ? ": " + row.reason() : "");
   }
   if (others > 3) gaps += fmt::format("; and {} more (`penstock coverage`)", others - 3);
   if (others == 0) return covered == 0 ? "no connection was seen" : "complete";
@@ -44,7 +46,10 @@ std::string summary_text(const api::RunSummary& run, int exit_code, bool color) 
   const std::uint64_t took = run.has_ended_real_ns() && run.ended_real_ns() > run.started_real_ns()
                                  ? static_cast<std::uint64_t>(run.ended_real_ns() - run.started_real_ns())
                                  : 0;
-  out += paint(fmt::format("penstock: run {} of {} ended after {} with exit code {}", run.run(), run.agent(), duration(took), exit_code), Tone::kDim, color) + "\n";
+  out += paint(fmt::format("penstock: run {} of {} ended after {} with exit code {}", run.run(), run.agent(),
+                           duration(took), exit_code),
+               Tone::kDim, color) +
+         "\n";
   const api::Totals& t = run.totals();
   std::string calls = long_count(t.calls());
   if (t.errors() > 0) calls += fmt::format(", {} of them errors", long_count(t.errors()));
@@ -57,11 +62,14 @@ std::string summary_text(const api::RunSummary& run, int exit_code, bool color) 
   if (t.has_reasoning_tokens()) tokens += fmt::format(" ({} reasoning)", long_count(t.reasoning_tokens()));
   if (t.estimated_calls() > 0) tokens += fmt::format("; {} calls estimated", long_count(t.estimated_calls()));
   line("tokens", tokens);
-  line("cost", with_limits(run) + (t.unpriced_calls() > 0 ? fmt::format("; {} calls without a known price", long_count(t.unpriced_calls())) : ""));
+  line("cost", with_limits(run) + (t.unpriced_calls() > 0
+                                       ? fmt::format("; {} calls without a known price", long_count(t.unpriced_calls()))
+                                       : ""));
   bool first = true;
   for (const auto& m : run.models()) {
-    line(first ? "models" : "", fmt::format("{}  {} calls, {} in, {} out, {}", m.has_model() ? m.model() : kUnknown, long_count(m.totals().calls()),
-                                            tokens_in(m.totals()), tokens_out(m.totals()), cost(m.totals())));
+    line(first ? "models" : "",
+         fmt::format("{}  {} calls, {} in, {} out, {}", m.has_model() ? m.model() : kUnknown,
+                     long_count(m.totals().calls()), tokens_in(m.totals()), tokens_out(m.totals()), cost(m.totals())));
     first = false;
   }
   const std::map<std::string, std::uint64_t> verdicts(run.verdicts().begin(), run.verdicts().end());

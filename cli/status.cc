@@ -17,8 +17,10 @@ std::string text(const api::Status& s, bool color) {
     out += fmt::format("{:<12}{}\n", label, paint(value, tone, color));
   };
   const auto now = static_cast<std::int64_t>(std::time(nullptr)) * 1'000'000'000;
-  line("daemon", fmt::format("penstockd {}, pid {}{}, up {}", s.version(), s.pid(), s.ephemeral() ? " (started by `penstock run`)" : "",
-                             duration(static_cast<std::uint64_t>(std::max<std::int64_t>(now - s.started_real_ns(), 0)))));
+  line("daemon",
+       fmt::format("penstockd {}, pid {}{}, up {}", s.version(), s.pid(),
+                   s.ephemeral() ? " (started by `penstock run`)" : "",
+                   duration(static_cast<std::uint64_t>(std::max<std::int64_t>(now - s.started_real_ns(), 0)))));
   line("ready", s.ready() ? "yes" : "no", s.ready() ? Tone::kGood : Tone::kBad);
   line("gate", s.gate(), s.gate() == "off" ? Tone::kWarn : Tone::kGood);
   for (const auto& what : s.degraded()) line("degraded", what, Tone::kWarn);
@@ -28,10 +30,11 @@ std::string text(const api::Status& s, bool color) {
   if (s.has_state_dir()) line("state", s.state_dir());
   line("watching", fmt::format("{} agents, {} runs, {} connections, {} probed images", s.agents(), s.runs(),
                                long_count(s.connections()), s.attached_images()));
-  line("policies", fmt::format("{}, {} kill switches in force", s.policies(), s.kills()), s.kills() > 0 ? Tone::kWarn : Tone::kPlain);
+  line("policies", fmt::format("{}, {} kill switches in force", s.policies(), s.kills()),
+       s.kills() > 0 ? Tone::kWarn : Tone::kPlain);
   const api::Totals& t = s.totals();
-  line("calls", fmt::format("{} ended ({} errors), {} in flight, {} held", long_count(t.calls()), long_count(t.errors()),
-                            long_count(t.in_flight()), long_count(t.held())));
+  line("calls", fmt::format("{} ended ({} errors), {} in flight, {} held", long_count(t.calls()),
+                            long_count(t.errors()), long_count(t.in_flight()), long_count(t.held())));
   line("tokens", fmt::format("{} in ({} cached), {} out", tokens_in(t), tokens_cached(t), tokens_out(t)));
   line("cost", cost(t));
   const std::string lost = losses(s.losses());
@@ -66,8 +69,10 @@ void add_status(CLI::App& app, Context& context) {
         return write_out(table.text(terminal_width(STDOUT_FILENO), color_on(STDOUT_FILENO))), 0;
       }
       PN_TRY(const auto status, client.call<api::Status>(api::GetStatusRequest()));
-      if (context.output() == Format::kTable) write_out(text(status, color_on(STDOUT_FILENO)));
-      else print_message(context, status);
+      if (context.output() == Format::kTable)
+        write_out(text(status, color_on(STDOUT_FILENO)));
+      else
+        print_message(context, status);
       return 0;
     };
   });

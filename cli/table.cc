@@ -18,7 +18,11 @@ std::string fit(const std::string& text, std::size_t width) {
 }  // namespace
 
 std::string paint(std::string_view text, Tone tone, bool color) {
-  const char* code = tone == Tone::kGood ? "32" : tone == Tone::kWarn ? "33" : tone == Tone::kBad ? "31" : tone == Tone::kDim ? "2" : "";
+  const char* code = tone == Tone::kGood   ? "32"
+                     : tone == Tone::kWarn ? "33"
+                     : tone == Tone::kBad  ? "31"
+                     : tone == Tone::kDim  ? "2"
+                                           : "";
   if (!color || tone == Tone::kPlain || text.empty()) return std::string(text);
   return "\x1b[" + std::string(code) + "m" + std::string(text) + "\x1b[0m";
 }
@@ -41,7 +45,8 @@ std::string Table::text(std::size_t width, bool color) const {
   while (width != 0 && total > width) {  // one column of the widest shrinkable one at a time
     std::size_t widest = columns_.size();
     for (std::size_t c = 0; c < columns_.size(); ++c)
-      if (columns_[c].shrink_to != 0 && widths[c] > columns_[c].shrink_to && (widest == columns_.size() || widths[c] > widths[widest]))
+      if (columns_[c].shrink_to != 0 && widths[c] > columns_[c].shrink_to &&
+          (widest == columns_.size() || widths[c] > widths[widest]))
         widest = c;
     if (widest == columns_.size()) break;
     --widths[widest];

@@ -12,17 +12,20 @@ namespace {
 Table sample() {
   Table t({{"AGENT", Align::kLeft, 8}, {"MODEL", Align::kLeft, 8}, {"COST", Align::kRight}});
   t.row({"crawler", "gpt-5-mini", "$0.0312"});
-  t.row({"namespace/deployment-with-a-very-long-name/container", "anthropic.claude-sonnet-4-5-20250929-v1:0", {"$12.50", Tone::kWarn}});
+  t.row({"namespace/deployment-with-a-very-long-name/container",
+         "anthropic.claude-sonnet-4-5-20250929-v1:0",
+         {"$12.50", Tone::kWarn}});
   t.row({"größe", "–", "–"});
   return t;
 }
 
 TEST(Table, IsAsWideAsItsContentWithoutATerminal) {
-  EXPECT_EQ(sample().text(0, false),
-            "AGENT                                                 MODEL                                         COST\n"
-            "crawler                                               gpt-5-mini                                 $0.0312\n"
-            "namespace/deployment-with-a-very-long-name/container  anthropic.claude-sonnet-4-5-20250929-v1:0   $12.50\n"
-            "größe                                                 –                                                –\n");
+  EXPECT_EQ(
+      sample().text(0, false),
+      "AGENT                                                 MODEL                                         COST\n"
+      "crawler                                               gpt-5-mini                                 $0.0312\n"
+      "namespace/deployment-with-a-very-long-name/container  anthropic.claude-sonnet-4-5-20250929-v1:0   $12.50\n"
+      "größe                                                 –                                                –\n");
 }
 
 TEST(Table, ShrinksToTheTerminal) {
@@ -44,7 +47,8 @@ TEST(Table, NamesCannotDriveTheTerminal) {
 TEST(Table, ColorsDoNotChangeTheWidth) {
   const std::string plain = sample().text(60, false);
   std::string colored = sample().text(60, true);
-  for (std::size_t at; (at = colored.find('\x1b')) != std::string::npos;) colored.erase(at, colored.find('m', at) - at + 1);
+  for (std::size_t at; (at = colored.find('\x1b')) != std::string::npos;)
+    colored.erase(at, colored.find('m', at) - at + 1);
   EXPECT_EQ(colored, plain);
 }
 

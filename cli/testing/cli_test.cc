@@ -20,13 +20,30 @@ void expect_width(const std::string& text, std::size_t width) {
 TEST_F(CliTest, HelpTeaches) {
   const auto top = run({"--help"});
   EXPECT_EQ(top.exit_code, 0);
-  for (const char* word : {"run", "status", "doctor", "observe", "top", "agents", "budget", "kill", "release", "held", "policy", "coverage",
-                           "prices", "completion", "Exit codes:", "PENSTOCK_SOCKET"})
+  for (const char* word : {"run", "status", "doctor", "observe", "top", "agents", "budget", "kill", "release", "held",
+                           "policy", "coverage", "prices", "completion", "Exit codes:", "PENSTOCK_SOCKET"})
     EXPECT_THAT(top.out, HasSubstr(word));
-  for (const std::vector<std::string>& command :
-       {std::vector<std::string>{"run"}, {"status"}, {"doctor"}, {"observe"}, {"top"}, {"agents"}, {"budget"}, {"budget", "list"},
-        {"budget", "set"}, {"budget", "reset"}, {"kill"}, {"release"}, {"held"}, {"policy"}, {"policy", "check"}, {"policy", "apply"},
-        {"policy", "list"}, {"policy", "remove"}, {"coverage"}, {"prices"}, {"completion"}}) {
+  for (const std::vector<std::string>& command : {std::vector<std::string>{"run"},
+                                                  {"status"},
+                                                  {"doctor"},
+                                                  {"observe"},
+                                                  {"top"},
+                                                  {"agents"},
+                                                  {"budget"},
+                                                  {"budget", "list"},
+                                                  {"budget", "set"},
+                                                  {"budget", "reset"},
+                                                  {"kill"},
+                                                  {"release"},
+                                                  {"held"},
+                                                  {"policy"},
+                                                  {"policy", "check"},
+                                                  {"policy", "apply"},
+                                                  {"policy", "list"},
+                                                  {"policy", "remove"},
+                                                  {"coverage"},
+                                                  {"prices"},
+                                                  {"completion"}}) {
     auto args = command;
     args.push_back("--help");
     const auto help = run(args);
@@ -36,11 +53,25 @@ TEST_F(CliTest, HelpTeaches) {
 }
 
 TEST_F(CliTest, BadArgumentsAreOneLineAndAHint) {
-  for (const std::vector<std::string>& args :
-       {std::vector<std::string>{}, {"nonsense"}, {"status", "--nonsense"}, {"status", "-o", "xml"}, {"kill"}, {"kill", "nonsense"},
-        {"kill", "exchange=5"}, {"release"}, {"release", "pid=x"}, {"budget", "set", "daily"}, {"budget", "set", "daily", "--usd", "much"},
-        {"budget"}, {"run"}, {"run", "--max-usd", "much", "--", "true"}, {"run", "--mode", "loud", "--", "true"},
-        {"top", "--interval", "0"}, {"policy", "check", "/no/such/file"}, {"observe", "--last", "few"}, {"completion", "csh"}}) {
+  for (const std::vector<std::string>& args : {std::vector<std::string>{},
+                                               {"nonsense"},
+                                               {"status", "--nonsense"},
+                                               {"status", "-o", "xml"},
+                                               {"kill"},
+                                               {"kill", "nonsense"},
+                                               {"kill", "exchange=5"},
+                                               {"release"},
+                                               {"release", "pid=x"},
+                                               {"budget", "set", "daily"},
+                                               {"budget", "set", "daily", "--usd", "much"},
+                                               {"budget"},
+                                               {"run"},
+                                               {"run", "--max-usd", "much", "--", "true"},
+                                               {"run", "--mode", "loud", "--", "true"},
+                                               {"top", "--interval", "0"},
+                                               {"policy", "check", "/no/such/file"},
+                                               {"observe", "--last", "few"},
+                                               {"completion", "csh"}}) {
     const auto done = run(args);
     const std::string line = ::testing::PrintToString(args);
     EXPECT_EQ(done.exit_code, 2) << line << done.err;
@@ -52,17 +83,29 @@ TEST_F(CliTest, BadArgumentsAreOneLineAndAHint) {
 }
 
 TEST_F(CliTest, WithoutADaemonEveryCommandSaysSo) {
-  for (const std::vector<std::string>& args :
-       {std::vector<std::string>{"status"}, {"observe"}, {"top"}, {"agents"}, {"budget", "list"}, {"budget", "reset", "x"}, {"kill", "all"},
-        {"release", "all"}, {"held"}, {"policy", "list"}, {"policy", "remove", "x"}, {"coverage"}, {"prices"}}) {
+  for (const std::vector<std::string>& args : {std::vector<std::string>{"status"},
+                                               {"observe"},
+                                               {"top"},
+                                               {"agents"},
+                                               {"budget", "list"},
+                                               {"budget", "reset", "x"},
+                                               {"kill", "all"},
+                                               {"release", "all"},
+                                               {"held"},
+                                               {"policy", "list"},
+                                               {"policy", "remove", "x"},
+                                               {"coverage"},
+                                               {"prices"}}) {
     const auto done = run(args);
     EXPECT_EQ(done.exit_code, 5) << args.front();
-    EXPECT_EQ(done.err, "penstock: no daemon answers on " + socket_ + "\nhint: start one with `penstockd`, or name its socket with --socket PATH\n");
+    EXPECT_EQ(done.err, "penstock: no daemon answers on " + socket_ +
+                            "\nhint: start one with `penstockd`, or name its socket with --socket PATH\n");
   }
 }
 
 TEST_F(CliTest, ErrorsOfTheDaemonAreItsOwn) {
-  control_.errors["Kill"] = base::Error{base::ErrorCode::kNotFound, 0, "no agent \"x\"", "`penstock agents` lists them"};
+  control_.errors["Kill"] =
+      base::Error{base::ErrorCode::kNotFound, 0, "no agent \"x\"", "`penstock agents` lists them"};
   serve();
   const auto done = run({"kill", "agent=x"});
   EXPECT_EQ(done.exit_code, 6);
@@ -70,7 +113,8 @@ TEST_F(CliTest, ErrorsOfTheDaemonAreItsOwn) {
 }
 
 TEST_F(CliTest, Status) {
-  control_.answers["GetStatus"] = R"({"version":"0.1.0","wire_version":1,"kernel":"6.18","pid":12,"started_real_ns":0,"ready":true,
+  control_.answers["GetStatus"] =
+      R"({"version":"0.1.0","wire_version":1,"kernel":"6.18","pid":12,"started_real_ns":0,"ready":true,
     "socket":"/s","metrics_address":"127.0.0.1:9464","gate":"enforcing","policies":2,"agents":3,"connections":1234,
     "degraded":["no BTF for module x"],"totals":{"calls":10,"input_tokens":1000,"cost_nano_usd":5},"losses":{}})";
   serve();
@@ -86,7 +130,8 @@ TEST_F(CliTest, Status) {
 }
 
 TEST_F(CliTest, Counters) {
-  control_.answers["ListCounters"] = R"({"counters":[{"name":"events_lost","labels":{"stage":"ring","kind":"data"},"value":"1234"}]})";
+  control_.answers["ListCounters"] =
+      R"({"counters":[{"name":"events_lost","labels":{"stage":"ring","kind":"data"},"value":"1234"}]})";
   serve();
   EXPECT_EQ(run({"status", "--counters"}).out,
             "COUNTER      LABELS                VALUE\n"
@@ -177,8 +222,10 @@ TEST_F(CliTest, Budgets) {
             "BUDGET      KEY             LIMIT   SPENT  HELD BACK    LEFT  USED  RESETS\n"
             "team/daily  agent=crawler  $25.00  $20.00      $1.00   $4.00   84%  –\n"
             "team/calls  all            10 req  12 req      0 req  -2 req  120%  never\n");
-  EXPECT_EQ(run({"budget", "set", "team/daily", "--usd", "$50", "--key", "agent=crawler", "--reason", "more"}).exit_code, 0);
-  EXPECT_EQ(control_.calls.back().second, R"({"name":"daily","policy":"team","key":"agent=crawler","limit_nano_usd":50000000000,"reason":"more"})");
+  EXPECT_EQ(
+      run({"budget", "set", "team/daily", "--usd", "$50", "--key", "agent=crawler", "--reason", "more"}).exit_code, 0);
+  EXPECT_EQ(control_.calls.back().second,
+            R"({"name":"daily","policy":"team","key":"agent=crawler","limit_nano_usd":50000000000,"reason":"more"})");
   EXPECT_EQ(run({"budget", "reset", "calls"}).exit_code, 0);
   EXPECT_EQ(control_.calls.back().second, R"({"name":"calls"})");
 }
@@ -186,11 +233,14 @@ TEST_F(CliTest, Budgets) {
 TEST_F(CliTest, KillAndRelease) {
   control_.answers["Kill"] = R"({"connections_destroyed":"3","held_refused":"1","scopes":1,"processes":2})";
   control_.answers["Release"] = R"({"kills_lifted":1})";
-  control_.answers["ListKills"] = R"({"kills":[{"selector":{"agent":"a b"},"reason":"loops","since_real_ns":"1700000000000000000","by":"root"}]})";
+  control_.answers["ListKills"] =
+      R"({"kills":[{"selector":{"agent":"a b"},"reason":"loops","since_real_ns":"1700000000000000000","by":"root"}]})";
   serve();
   EXPECT_EQ(run({"kill", "agent=a b", "--reason", "loops", "--freeze"}).out,
-            "killed agent=a b: 3 connections ended, 1 held requests refused, 1 scopes, 2 processes\nundo with: penstock release agent=a b\n");
-  EXPECT_EQ(control_.calls.back().second, R"({"selector":{"agent":"a b"},"reason":"loops","freeze":true,"sigkill":false})");
+            "killed agent=a b: 3 connections ended, 1 held requests refused, 1 scopes, 2 processes\nundo with: "
+            "penstock release agent=a b\n");
+  EXPECT_EQ(control_.calls.back().second,
+            R"({"selector":{"agent":"a b"},"reason":"loops","freeze":true,"sigkill":false})");
   EXPECT_EQ(run({"kill", "--list"}).out,
             "SELECTOR   SINCE     BY    FROZEN  REASON\n"
             "agent=a b  22:13:20  root  no      loops\n");
@@ -198,8 +248,10 @@ TEST_F(CliTest, KillAndRelease) {
 }
 
 TEST_F(CliTest, Policies) {
-  control_.answers["CheckPolicy"] = R"({"valid":false,"diagnostics":[{"severity":"error","file":"stdin","line":3,"column":5,"message":"unknown key"}]})";
-  control_.answers["ApplyPolicy"] = R"({"valid":true,"applied":true,"policies":[{"name":"team","mode":"enforce","match":"namespace=research","budgets":2,"rules":1,"file":"stdin","change":"added"}]})";
+  control_.answers["CheckPolicy"] =
+      R"({"valid":false,"diagnostics":[{"severity":"error","file":"stdin","line":3,"column":5,"message":"unknown key"}]})";
+  control_.answers["ApplyPolicy"] =
+      R"({"valid":true,"applied":true,"policies":[{"name":"team","mode":"enforce","match":"namespace=research","budgets":2,"rules":1,"file":"stdin","change":"added"}]})";
   serve();
   const auto bad = run({"policy", "check", "-"}, "kind: Policy\n");
   EXPECT_EQ(bad.exit_code, 2);
@@ -211,10 +263,13 @@ TEST_F(CliTest, Policies) {
 }
 
 TEST_F(CliTest, CoverageAndHeldAndPrices) {
-  control_.answers["ListCoverage"] = R"({"rows":[{"pid":5,"exe":"/usr/bin/python3","runtime":"openssl","state":"covered","plaintext_bytes":"12345"},
+  control_.answers["ListCoverage"] =
+      R"({"rows":[{"pid":5,"exe":"/usr/bin/python3","runtime":"openssl","state":"covered","plaintext_bytes":"12345"},
     {"pid":6,"exe":"/opt/x","state":"opaque","opaque_bytes":"99","reason":"no TLS library was recognised"}]})";
-  control_.answers["ListHeld"] = R"({"held":[{"exchange":"4711","agent":"crawler","model":"gpt-5","reason":"budget","policy":"team","rule":"daily","estimated_nano_usd":"31200000"}]})";
-  control_.answers["ListPrices"] = R"({"prices":[{"provider":"openai","model":"gpt-5-mini","input_nano_usd_per_million":"250000000","output_nano_usd_per_million":"2000000000"}]})";
+  control_.answers["ListHeld"] =
+      R"({"held":[{"exchange":"4711","agent":"crawler","model":"gpt-5","reason":"budget","policy":"team","rule":"daily","estimated_nano_usd":"31200000"}]})";
+  control_.answers["ListPrices"] =
+      R"({"prices":[{"provider":"openai","model":"gpt-5-mini","input_nano_usd_per_million":"250000000","output_nano_usd_per_million":"2000000000"}]})";
   serve();
   EXPECT_EQ(run({"coverage"}).out,
             "PID  EXE               RUNTIME  STATE     SEEN  UNSEEN  REASON\n"

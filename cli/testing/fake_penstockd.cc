@@ -17,12 +17,15 @@ int main(int argc, char** argv) {
   const char* mode = std::getenv("FAKE_PENSTOCKD");
   const std::string_view first = argc > 1 ? argv[1] : "";
   if (first == "--doctor") {
-    std::puts(R"({"checks":[{"name":"btf","status":"error","what":"no /sys/kernel/btf/vmlinux","cost":"nothing is seen","fix":"boot a kernel with BTF"}]})");
+    std::puts(
+        R"({"checks":[{"name":"btf","status":"error","what":"no /sys/kernel/btf/vmlinux","cost":"nothing is seen","fix":"boot a kernel with BTF"}]})");
     return 0;
   }
   if (first == "--check-policy") {
-    std::printf(R"({"valid":false,"diagnostics":[{"severity":"error","file":"%s","line":3,"column":5,"message":"unknown key \"budget\"; did you mean \"budgets\"?"}]})"
-                "\n", argv[2]);
+    std::printf(
+        R"({"valid":false,"diagnostics":[{"severity":"error","file":"%s","line":3,"column":5,"message":"unknown key \"budget\"; did you mean \"budgets\"?"}]})"
+        "\n",
+        argv[2]);
     return 2;
   }
   if (mode == nullptr || std::strcmp(mode, "serve") != 0) {
@@ -38,7 +41,8 @@ int main(int argc, char** argv) {
   options.socket = argv[3];
   api::Pages pages;
   pages.readyz = [] { return [] { return api::Page{200, "text/plain", "ok\n"}; }; };
-  auto server = api::Server::start(options, [&](auto work) { pipeline.post(std::move(work)); }, control, pages);
+  auto server = api::Server::start(
+      options, [&](auto work) { pipeline.post(std::move(work)); }, control, pages);
   if (!server) return 5;
   char byte;
   while (::read(STDIN_FILENO, &byte, 1) > 0) {

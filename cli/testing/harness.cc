@@ -23,8 +23,8 @@ std::string slurp(const std::string& path) {
 
 }  // namespace
 
-Outcome run_binary(const std::string& binary, const std::vector<std::string>& args, const std::map<std::string, std::string>& environment,
-                   const std::string& input) {
+Outcome run_binary(const std::string& binary, const std::vector<std::string>& args,
+                   const std::map<std::string, std::string>& environment, const std::string& input) {
   char folder[] = "/tmp/penstock-outcome-XXXXXX";
   const std::string files = ::mkdtemp(folder);
   std::ofstream(files + "/in") << input;
@@ -33,7 +33,8 @@ Outcome run_binary(const std::string& binary, const std::vector<std::string>& ar
   for (char** v = environ; *v != nullptr; ++v) {
     const std::string text = *v;
     const std::string name = text.substr(0, text.find('='));
-    if (name != "COLUMNS" && name != "NO_COLOR" && name != "PENSTOCK_SOCKET" && !environment.contains(name)) variables.push_back(text);
+    if (name != "COLUMNS" && name != "NO_COLOR" && name != "PENSTOCK_SOCKET" && !environment.contains(name))
+      variables.push_back(text);
   }
   for (const auto& [name, value] : environment) variables.push_back(name + "=" + value);
   const auto pointers = [](std::vector<std::string>& list) {

@@ -21,8 +21,8 @@ struct Outcome {
 };
 
 // `environment` is added to the test's, without COLUMNS, NO_COLOR and PENSTOCK_SOCKET.
-Outcome run_binary(const std::string& binary, const std::vector<std::string>& args, const std::map<std::string, std::string>& environment,
-                   const std::string& input = "");
+Outcome run_binary(const std::string& binary, const std::vector<std::string>& args,
+                   const std::map<std::string, std::string>& environment, const std::string& input = "");
 
 class CliTest : public ::testing::Test {
  protected:

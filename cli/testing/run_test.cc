@@ -25,7 +25,8 @@ class RunTest : public CliTest {
     std::filesystem::create_directory(cgroup_);
     std::ofstream(cgroup_ + "/cgroup.procs").flush();
     control_.answers["CreateRun"] = R"({"run":"sh/7-9","agent":"sh","cgroup":")" + cgroup_ + R"(","mode":"enforce"})";
-    control_.answers["FinishRun"] = R"({"run":"sh/7-9","agent":"sh","state":"finished","started_real_ns":1,"ended_real_ns":12300000001,
+    control_.answers["FinishRun"] =
+        R"({"run":"sh/7-9","agent":"sh","state":"finished","started_real_ns":1,"ended_real_ns":12300000001,
       "totals":{"calls":14,"errors":1,"input_tokens":12345,"output_tokens":2345,"cache_read_tokens":8192,"cost_nano_usd":31200000,"tool_calls":3},
       "models":[{"provider":"openai","model":"gpt-5-mini-2025-08-07","totals":{"calls":14,"input_tokens":12345,"output_tokens":2345,"cost_nano_usd":31200000}}],
       "verdicts":{"allow":13,"deny":1},"last_refusal":"budget max-usd","budgets":[{"name":"max-usd","nano_usd":{"limit":2000000000}}],
@@ -45,7 +46,8 @@ class RunTest : public CliTest {
 
 TEST_F(RunTest, PassesTheExitCodeAndEntersTheCgroupFirst) {
   serve();
-  const auto done = run({"run", "--max-usd", "2", "--max-tokens", "200k", "--", "sh", "-c", "cat " + cgroup_ + "/cgroup.procs; exit 7"});
+  const auto done = run(
+      {"run", "--max-usd", "2", "--max-tokens", "200k", "--", "sh", "-c", "cat " + cgroup_ + "/cgroup.procs; exit 7"});
   EXPECT_EQ(done.exit_code, 7) << done.err;
   EXPECT_EQ(done.out, "0");  // written before the command ran
   ASSERT_EQ(control_.calls.size(), 3u);
@@ -84,8 +86,9 @@ TEST_F(RunTest, ACommandMayBeNamedLikeASubcommand) {
   std::ofstream(script) << "#!/bin/sh\necho mine \"$@\"\n";
   ::chmod(script.c_str(), 0700);
   environment_["PATH"] = folder_ + ":/usr/bin:/bin";
-  for (const std::vector<std::string>& args : {std::vector<std::string>{"run", "--summary=none", "--", "status", "--", "x"},
-                                               {"run", "--no-meter", "--summary", "none", "status", "--", "x"}})
+  for (const std::vector<std::string>& args :
+       {std::vector<std::string>{"run", "--summary=none", "--", "status", "--", "x"},
+        {"run", "--no-meter", "--summary", "none", "status", "--", "x"}})
     EXPECT_EQ(run(args).out, "mine -- x\n");
 }
 
@@ -96,14 +99,16 @@ TEST_F(RunTest, ReportsACommandKilledByASignal) {
 
 TEST_F(RunTest, ForwardsSignals) {
   serve();
-  const auto done = run({"run", "--summary", "none", "--", "sh", "-c", "trap 'echo got it; exit 3' TERM; kill -TERM $PPID; while :; do :; done"});
+  const auto done = run({"run", "--summary", "none", "--", "sh", "-c",
+                         "trap 'echo got it; exit 3' TERM; kill -TERM $PPID; while :; do :; done"});
   EXPECT_EQ(done.exit_code, 3);
   EXPECT_EQ(done.out, "got it\n");
 }
 
 // The command reads from the terminal, so it must be in the foreground; the live line must come and go.
 TEST_F(RunTest, GivesTheTerminalToTheCommandAndShowsTheMeter) {
-  control_.answers["GetRun"] = R"({"run":"sh/7-9","totals":{"calls":3,"cost_nano_usd":31200000},"budgets":[{"nano_usd":{"limit":2000000000}}]})";
+  control_.answers["GetRun"] =
+      R"({"run":"sh/7-9","totals":{"calls":3,"cost_nano_usd":31200000},"budgets":[{"nano_usd":{"limit":2000000000}}]})";
   serve();
   winsize size{};
   size.ws_row = 24;
@@ -143,7 +148,9 @@ TEST_F(RunTest, GivesTheTerminalToTheCommandAndShowsTheMeter) {
 TEST_F(RunTest, SaysWhichCommandIsMissing) {
   const auto missing = run({"run", "--", "no-such-command-here"});
   EXPECT_EQ(missing.exit_code, 127);
-  EXPECT_EQ(missing.err, "penstock: no-such-command-here: command not found\nhint: check the spelling and PATH; write `penstock run -- CMD ARGS…`\n");
+  EXPECT_EQ(missing.err,
+            "penstock: no-such-command-here: command not found\nhint: check the spelling and PATH; write `penstock run "
+            "-- CMD ARGS…`\n");
   const auto folder = run({"run", "--", folder_});
   EXPECT_EQ(folder.exit_code, 126);
   EXPECT_THAT(folder.err, HasSubstr("is a directory"));
@@ -176,7 +183,8 @@ TEST_F(RunTest, ACgroupThatCannotBeEnteredStopsTheCommand) {
 }
 
 TEST_F(RunTest, ARefusedRunLeavesNothing) {
-  control_.errors["CreateRun"] = base::Error{base::ErrorCode::kUsage, 0, "team.yaml:3:5: unknown key \"budget\"", "did you mean \"budgets\"?"};
+  control_.errors["CreateRun"] =
+      base::Error{base::ErrorCode::kUsage, 0, "team.yaml:3:5: unknown key \"budget\"", "did you mean \"budgets\"?"};
   serve();
   const auto done = run({"run", "--", "sh", "-c", "echo escaped"});
   EXPECT_EQ(done.exit_code, 2);
@@ -189,7 +197,8 @@ TEST_F(RunTest, SendsThePolicyFile) {
   const std::string file = folder_ + "/p.yaml";
   std::ofstream(file) << "kind: Policy\n";
   EXPECT_EQ(run({"run", "--policy", file, "--mode", "strict", "--name", "crawler", "--", "true"}).exit_code, 0);
-  EXPECT_THAT(control_.calls[1].second, HasSubstr(R"("mode":"strict","policy":"kind: Policy\n","policy_file":")" + file));
+  EXPECT_THAT(control_.calls[1].second,
+              HasSubstr(R"("mode":"strict","policy":"kind: Policy\n","policy_file":")" + file));
   const auto missing = run({"run", "--policy", folder_ + "/none.yaml", "--", "true"});
   EXPECT_EQ(missing.exit_code, 2);
   EXPECT_THAT(missing.err, HasSubstr("cannot be read"));

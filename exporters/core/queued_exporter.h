@@ -1,5 +1,6 @@
 // Puts a bounded queue and a thread between the pipeline and an exporter that does input or output.
-// on_exchange never blocks: when the queue is full the exchange is dropped and counted. Destruction writes what is queued.
+// on_exchange never blocks: when the queue is full the exchange is dropped and counted. Destruction writes what is
+// queued.
 #pragma once
 
 #include <atomic>

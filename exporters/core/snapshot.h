@@ -90,8 +90,8 @@ struct Snapshot {
   std::vector<Queue> queues;
   std::vector<Parsed> parses;
   std::vector<Scope> scopes;
-  std::vector<Named> store_errors;   // by operation
-  std::vector<Named> api_refused;    // control API and pages: peer, oversized, slow, timeout
+  std::vector<Named> store_errors;  // by operation
+  std::vector<Named> api_refused;   // control API and pages: peer, oversized, slow, timeout
   std::optional<std::uint64_t> api_requests;
   std::optional<std::uint64_t> connections, agents, runs;
   std::optional<std::uint64_t> heartbeat_age_ns;

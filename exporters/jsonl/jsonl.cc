@@ -1,6 +1,6 @@
 // One exchange per line, appended to a file; the lines are those of `penstock observe -o jsonl`.
-// A file that was moved or removed (logrotate) is opened anew before the next batch. A line is whole or, when the disk is
-// full, cut away again and counted as dropped.
+// A file that was moved or removed (logrotate) is opened anew before the next batch. A line is whole or, when the disk
+// is full, cut away again and counted as dropped.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -21,8 +21,8 @@ using base::Error;
 using base::ErrorCode;
 
 struct Options {
-  std::string path;                       // required; "-" is standard output
-  std::size_t queue_bytes = 16u << 20;    // about 16,000 exchanges may wait for the disk
+  std::string path;                     // required; "-" is standard output
+  std::size_t queue_bytes = 16u << 20;  // about 16,000 exchanges may wait for the disk
 };
 
 class LineFile {
@@ -48,7 +48,8 @@ class LineFile {
  private:
   void follow_rotation() {
     if (path_ == "-") return;
-    struct stat named {}, ours {};
+    struct stat named {
+    }, ours{};
     const bool same = fd_ && ::stat(path_.c_str(), &named) == 0 && ::fstat(fd_.get(), &ours) == 0 &&
                       named.st_ino == ours.st_ino && named.st_dev == ours.st_dev;
     if (same) return;
@@ -84,9 +85,11 @@ base::Result<Options> read(const Settings& settings) {
     } else if (key == "queue_bytes") {
       const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), out.queue_bytes);
       if (error != std::errc() || end != value.data() + value.size() || out.queue_bytes == 0)
-        return Error{ErrorCode::kUsage, 0, fmt::format("jsonl: queue_bytes \"{}\" is not a number of bytes", value), {}};
+        return Error{
+            ErrorCode::kUsage, 0, fmt::format("jsonl: queue_bytes \"{}\" is not a number of bytes", value), {}};
     } else {
-      return Error{ErrorCode::kUsage, 0, fmt::format("jsonl: unknown setting \"{}\"", key), "it has path and queue_bytes"};
+      return Error{ErrorCode::kUsage, 0, fmt::format("jsonl: unknown setting \"{}\"", key),
+                   "it has path and queue_bytes"};
     }
   }
   if (out.path.empty()) return Error{ErrorCode::kUsage, 0, "jsonl: path is missing", "path: /var/log/penstock.jsonl"};

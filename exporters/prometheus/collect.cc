@@ -31,8 +31,8 @@ constexpr BudgetMetrics kRequests{Metric::kBudgetLimitRequests, Metric::kBudgetS
 
 using Budget = Snapshot::Budget;
 
-void append_budgets(std::string& out, const std::vector<const Budget*>& budgets, std::optional<Snapshot::Meter> Budget::*meter,
-                    const BudgetMetrics& metrics, bool money) {
+void append_budgets(std::string& out, const std::vector<const Budget*>& budgets,
+                    std::optional<Snapshot::Meter> Budget::*meter, const BudgetMetrics& metrics, bool money) {
   const auto print = [&](std::int64_t amount) {
     return money ? model::format_usd(model::NanoUsd{amount}) : fmt::to_string(amount);
   };
@@ -79,7 +79,8 @@ void Samples::add(std::initializer_list<std::string_view> values, std::string_vi
   if (values.size() != spec_.labels.size()) PN_BUG("label values do not fit the metric");
   if (!started_) {
     started_ = true;
-    fmt::format_to(std::back_inserter(out_), "# HELP {} {}\n# TYPE {} {}\n", spec_.name, spec_.help, spec_.name, name(spec_.type));
+    fmt::format_to(std::back_inserter(out_), "# HELP {} {}\n# TYPE {} {}\n", spec_.name, spec_.help, spec_.name,
+                   name(spec_.type));
   }
   out_ += spec_.name;
   auto label = spec_.labels.begin();
@@ -116,7 +117,8 @@ void append_snapshot(std::string& out, const Snapshot& s, std::size_t max_series
   each(out, Metric::kBudgetBreaches, s.breaches, [](Samples& to, const Snapshot::Breach& b) {
     to.add({b.policy, b.budget, b.action}, fmt::to_string(b.count));
   });
-  each(out, Metric::kHeld, s.held, [](Samples& to, const Snapshot::Held& h) { to.add({h.reason}, fmt::to_string(h.count)); });
+  each(out, Metric::kHeld, s.held,
+       [](Samples& to, const Snapshot::Held& h) { to.add({h.reason}, fmt::to_string(h.count)); });
   each(out, Metric::kCoverage, s.coverage, [](Samples& to, const Snapshot::Covered& c) {
     const std::uint64_t all = c.plaintext_bytes + c.opaque_bytes;
     if (all > 0) to.add({c.ns, c.runtime}, decimal(static_cast<double>(c.plaintext_bytes) / static_cast<double>(all)));
@@ -127,18 +129,21 @@ void append_snapshot(std::string& out, const Snapshot& s, std::size_t max_series
   each(out, Metric::kEventsLost, s.events_lost, [](Samples& to, const Snapshot::Lost& l) {
     to.add({l.stage, l.kind}, fmt::to_string(l.count));
   });
-  each(out, Metric::kGaps, s.gaps, [](Samples& to, const Snapshot::Gap& g) { to.add({g.protocol}, fmt::to_string(g.count)); });
+  each(out, Metric::kGaps, s.gaps,
+       [](Samples& to, const Snapshot::Gap& g) { to.add({g.protocol}, fmt::to_string(g.count)); });
   each(out, Metric::kBpfErrors, s.bpf_errors, [](Samples& to, const Snapshot::BpfError& e) {
     to.add({e.site, fmt::to_string(e.error)}, fmt::to_string(e.count));
   });
   each(out, Metric::kRingUsed, s.rings, [](Samples& to, const Snapshot::Ring& r) {
-    if (r.size_bytes > 0) to.add({r.name}, decimal(static_cast<double>(r.used_bytes) / static_cast<double>(r.size_bytes)));
+    if (r.size_bytes > 0)
+      to.add({r.name}, decimal(static_cast<double>(r.used_bytes) / static_cast<double>(r.size_bytes)));
   });
-  each(out, Metric::kMapEntries, s.maps, [](Samples& to, const Snapshot::Map& m) { to.add({m.name}, fmt::to_string(m.entries)); });
-  each(out, Metric::kMapCapacity, s.maps, [](Samples& to, const Snapshot::Map& m) { to.add({m.name}, fmt::to_string(m.capacity)); });
-  each(out, Metric::kQueueDropped, s.queues, [](Samples& to, const Snapshot::Queue& q) {
-    to.add({q.exporter}, fmt::to_string(q.dropped));
-  });
+  each(out, Metric::kMapEntries, s.maps,
+       [](Samples& to, const Snapshot::Map& m) { to.add({m.name}, fmt::to_string(m.entries)); });
+  each(out, Metric::kMapCapacity, s.maps,
+       [](Samples& to, const Snapshot::Map& m) { to.add({m.name}, fmt::to_string(m.capacity)); });
+  each(out, Metric::kQueueDropped, s.queues,
+       [](Samples& to, const Snapshot::Queue& q) { to.add({q.exporter}, fmt::to_string(q.dropped)); });
   each(out, Metric::kParses, s.parses, [](Samples& to, const Snapshot::Parsed& p) {
     to.add({p.parser, p.outcome}, fmt::to_string(p.count));
   });
@@ -148,12 +153,14 @@ void append_snapshot(std::string& out, const Snapshot& s, std::size_t max_series
   });
   if (s.heartbeat_age_ns) Samples(out, Metric::kHeartbeat).add({}, seconds(*s.heartbeat_age_ns));
   if (s.config_reload_ok) Samples(out, Metric::kReload).add({}, *s.config_reload_ok ? "1" : "0");
-  each(out, Metric::kStoreErrors, s.store_errors, [](Samples& to, const Snapshot::Named& n) { to.add({n.name}, fmt::to_string(n.count)); });
+  each(out, Metric::kStoreErrors, s.store_errors,
+       [](Samples& to, const Snapshot::Named& n) { to.add({n.name}, fmt::to_string(n.count)); });
   gauge(out, Metric::kConnections, s.connections);
   gauge(out, Metric::kAgents, s.agents);
   gauge(out, Metric::kRuns, s.runs);
   gauge(out, Metric::kApiRequests, s.api_requests);
-  each(out, Metric::kApiRefused, s.api_refused, [](Samples& to, const Snapshot::Named& n) { to.add({n.name}, fmt::to_string(n.count)); });
+  each(out, Metric::kApiRefused, s.api_refused,
+       [](Samples& to, const Snapshot::Named& n) { to.add({n.name}, fmt::to_string(n.count)); });
   Samples(out, Metric::kBuildInfo).add({s.version, fmt::to_string(s.wire_version), s.kernel}, "1");
   Samples(out, Metric::kTargetInfo).add({"penstock", s.version}, "1");
 }

@@ -28,8 +28,7 @@ using model::Exchange;
 constexpr char kScope[] = "penstock";
 constexpr char kSchema[] = "https://opentelemetry.io/schemas/1.41.0";
 
-const Buckets kTokenBuckets{1,     4,      16,      64,      256,      1024,    4096,
-                            16384, 65536,  262144,  1048576, 4194304, 16777216, 67108864};
+const Buckets kTokenBuckets{1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864};
 const Buckets kDurationBuckets{0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92};
 const Buckets kMcpBuckets{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300};
 const Buckets kHoldBuckets{0.001, 0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600};
@@ -44,15 +43,21 @@ double to_seconds(std::uint64_t ns) { return static_cast<double>(ns) / 1e9; }
 
 std::string_view stage_name(GateStage stage) {
   switch (stage) {
-    case GateStage::kCloseToEvent: return "close_to_event";
-    case GateStage::kParse: return "parse";
-    case GateStage::kDecide: return "decide";
-    case GateStage::kRelease: return "release";
+    case GateStage::kCloseToEvent:
+      return "close_to_event";
+    case GateStage::kParse:
+      return "parse";
+    case GateStage::kDecide:
+      return "decide";
+    case GateStage::kRelease:
+      return "release";
   }
   return "";
 }
 
-bool was_cut(const Exchange& x) { return x.verdict.action == model::Action::kCut || x.verdict.action == model::Action::kKill; }
+bool was_cut(const Exchange& x) {
+  return x.verdict.action == model::Action::kCut || x.verdict.action == model::Action::kKill;
+}
 bool carried_out(const Exchange& x) { return x.verdict.mode != model::Mode::kObserve; }
 bool refused(const Exchange& x) {
   return carried_out(x) && x.status == 0 && (x.verdict.action == model::Action::kDeny || was_cut(x));
@@ -69,7 +74,8 @@ std::string_view outcome(const Exchange& x) {
 std::string error_type(const Exchange& x) {
   if (carried_out(x)) {
     if (x.verdict.action == model::Action::kKill) return "penstock.kill";
-    if (x.verdict.action == model::Action::kCut) return x.verdict.reason == "budget" ? "penstock.budget_cut" : "penstock.policy_cut";
+    if (x.verdict.action == model::Action::kCut)
+      return x.verdict.reason == "budget" ? "penstock.budget_cut" : "penstock.policy_cut";
   }
   if (x.error && x.error->in_stream) return "stream_error";
   if (x.status >= 400 && x.status < 600) return fmt::to_string(x.status);
@@ -79,18 +85,25 @@ std::string error_type(const Exchange& x) {
 class Page final : public PrometheusExporter {
  public:
   Page(Options options, const base::Clock& clock)
-      : options_(std::move(options)), clock_(clock), models_(options_.known_model),
+      : options_(std::move(options)),
+        clock_(clock),
+        models_(options_.known_model),
         token_usage_(histogram(Metric::kTokenUsage, kTokenBuckets)),
         operation_duration_(histogram(Metric::kOperationDuration, kDurationBuckets)),
         first_chunk_(histogram(Metric::kFirstChunk, kDurationBuckets)),
         mcp_duration_(histogram(Metric::kMcpDuration, kMcpBuckets)),
         hold_duration_(histogram(Metric::kHoldDuration, kHoldBuckets)),
         gate_latency_(histogram(Metric::kGateLatency, gate_buckets())),
-        input_(counter(Metric::kInputTokens)), output_(counter(Metric::kOutputTokens)),
-        cache_read_(counter(Metric::kCacheReadTokens)), cache_write_(counter(Metric::kCacheWriteTokens)),
-        reasoning_(counter(Metric::kReasoningTokens)), exchanges_(counter(Metric::kExchanges)),
-        tokens_(counter(Metric::kTokens)), price_lookups_(counter(Metric::kPriceLookups)),
-        verdicts_(counter(Metric::kVerdicts)), would_verdicts_(counter(Metric::kWouldVerdicts)),
+        input_(counter(Metric::kInputTokens)),
+        output_(counter(Metric::kOutputTokens)),
+        cache_read_(counter(Metric::kCacheReadTokens)),
+        cache_write_(counter(Metric::kCacheWriteTokens)),
+        reasoning_(counter(Metric::kReasoningTokens)),
+        exchanges_(counter(Metric::kExchanges)),
+        tokens_(counter(Metric::kTokens)),
+        price_lookups_(counter(Metric::kPriceLookups)),
+        verdicts_(counter(Metric::kVerdicts)),
+        would_verdicts_(counter(Metric::kWouldVerdicts)),
         cost_(Metric::kCost, options_.max_series, [](SeriesTable<Money>::Values values) {
           Money out;
           for (const std::string_view v : values) out.labels.emplace_back(v);
@@ -110,8 +123,9 @@ class Page final : public PrometheusExporter {
     } else if (x.kind == model::Kind::kMcp && x.timing.total_ns && !refused(x)) {
       const std::string_view tool = x.tool_calls.empty() ? std::string_view() : tools_.bound(x.tool_calls.front().name);
       const std::string error = error_type(x);
-      observe(mcp_duration_, {methods_.bound(x.operation), tool, x.operation == "tools/call" ? "execute_tool" : "",
-                              x.connection != 0 ? "tcp" : "pipe", error},
+      observe(mcp_duration_,
+              {methods_.bound(x.operation), tool, x.operation == "tools/call" ? "execute_tool" : "",
+               x.connection != 0 ? "tcp" : "pipe", error},
               to_seconds(*x.timing.total_ns));
     }
   }
@@ -167,19 +181,27 @@ class Page final : public PrometheusExporter {
 
   Counters counter(Metric id) {
     const MetricSpec& m = spec(id);
-    auto& family = ::prometheus::BuildCounter().Name(m.name).Help(m.help).Labels(scope_labels(m, options_.version)).Register(registry_);
+    auto& family = ::prometheus::BuildCounter()
+                       .Name(m.name)
+                       .Help(m.help)
+                       .Labels(scope_labels(m, options_.version))
+                       .Register(registry_);
     return {&family, {id, options_.max_series, [&family, &m](SeriesTable<::prometheus::Counter*>::Values values) {
-              return &family.Add(labels_of(m, values));
-            }}};
+                        return &family.Add(labels_of(m, values));
+                      }}};
   }
   Histograms histogram(Metric id, const Buckets& buckets) {
     const MetricSpec& m = spec(id);
-    auto& family = ::prometheus::BuildHistogram().Name(m.name).Help(m.help).Labels(scope_labels(m, options_.version)).Register(registry_);
+    auto& family = ::prometheus::BuildHistogram()
+                       .Name(m.name)
+                       .Help(m.help)
+                       .Labels(scope_labels(m, options_.version))
+                       .Register(registry_);
     // A histogram is one series per bucket, and then sum and count.
     const std::size_t cap = std::max<std::size_t>(options_.max_series / (buckets.size() + 3), 20);
     return {&family, {id, cap, [&family, &m, buckets](SeriesTable<::prometheus::Histogram*>::Values values) {
-              return &family.Add(labels_of(m, values), buckets);
-            }}};
+                        return &family.Add(labels_of(m, values), buckets);
+                      }}};
   }
 
   template <class Table>
@@ -189,7 +211,9 @@ class Page final : public PrometheusExporter {
     if (overflowed) ++overflow_[table.metric().name];
     return value;
   }
-  void add(Counters& table, Values values, std::uint64_t n = 1) { at(table.series, values)->Increment(static_cast<double>(n)); }
+  void add(Counters& table, Values values, std::uint64_t n = 1) {
+    at(table.series, values)->Increment(static_cast<double>(n));
+  }
   void observe(Histograms& table, Values values, double value) { at(table.series, values)->Observe(value); }
 
   void count_verdict(const Exchange& x) {
@@ -214,9 +238,11 @@ class Page final : public PrometheusExporter {
 
     if (x.usage_status == model::UsageStatus::kExact) {
       if (x.usage.input_tokens)
-        observe(token_usage_, {operation, provider, "input", asked, answered, host, port}, static_cast<double>(*x.usage.input_tokens));
+        observe(token_usage_, {operation, provider, "input", asked, answered, host, port},
+                static_cast<double>(*x.usage.input_tokens));
       if (x.usage.output_tokens)
-        observe(token_usage_, {operation, provider, "output", asked, answered, host, port}, static_cast<double>(*x.usage.output_tokens));
+        observe(token_usage_, {operation, provider, "output", asked, answered, host, port},
+                static_cast<double>(*x.usage.output_tokens));
       const std::string_view rest = x.request.media_parts == 0 ? "text" : "unknown";
       const auto sum = [&](Counters& table, std::optional<std::uint64_t> n, std::optional<std::uint64_t> audio = {}) {
         if (!n) return;
@@ -232,7 +258,8 @@ class Page final : public PrometheusExporter {
     }
     if (x.timing.total_ns && !refused(x)) {
       const std::string error = error_type(x);
-      observe(operation_duration_, {operation, provider, asked, answered, host, port, error}, to_seconds(*x.timing.total_ns));
+      observe(operation_duration_, {operation, provider, asked, answered, host, port, error},
+              to_seconds(*x.timing.total_ns));
       if (x.stream && x.timing.first_chunk_ns)
         observe(first_chunk_, {operation, provider, asked, answered, host, port}, to_seconds(*x.timing.first_chunk_ns));
     }
@@ -257,10 +284,11 @@ class Page final : public PrometheusExporter {
     const auto clean = [&](auto& table) {
       table.series.sweep(before, [&](auto* series) { table.family->Remove(series); });
     };
-    for (Counters* t : {&input_, &output_, &cache_read_, &cache_write_, &reasoning_, &exchanges_, &tokens_, &price_lookups_,
-                        &verdicts_, &would_verdicts_})
+    for (Counters* t : {&input_, &output_, &cache_read_, &cache_write_, &reasoning_, &exchanges_, &tokens_,
+                        &price_lookups_, &verdicts_, &would_verdicts_})
       clean(*t);
-    for (Histograms* t : {&token_usage_, &operation_duration_, &first_chunk_, &mcp_duration_, &hold_duration_, &gate_latency_})
+    for (Histograms* t :
+         {&token_usage_, &operation_duration_, &first_chunk_, &mcp_duration_, &hold_duration_, &gate_latency_})
       clean(*t);
   }
 
@@ -272,7 +300,8 @@ class Page final : public PrometheusExporter {
   std::string agent_, ns_;  // of the exchange being counted
   NameGuard models_, tools_, methods_, hosts_, operations_;
   Histograms token_usage_, operation_duration_, first_chunk_, mcp_duration_, hold_duration_, gate_latency_;
-  Counters input_, output_, cache_read_, cache_write_, reasoning_, exchanges_, tokens_, price_lookups_, verdicts_, would_verdicts_;
+  Counters input_, output_, cache_read_, cache_write_, reasoning_, exchanges_, tokens_, price_lookups_, verdicts_,
+      would_verdicts_;
   SeriesTable<Money> cost_;
   std::map<std::string, std::uint64_t> overflow_;
 };
@@ -282,10 +311,12 @@ base::Result<std::unique_ptr<Exporter>> make_plugin(const Settings& settings) {
   PrometheusExporter::Options options;
   for (const auto& [key, value] : settings) {
     if (key != "max_series")
-      return base::Error{base::ErrorCode::kUsage, 0, fmt::format("prometheus: unknown setting \"{}\"", key), "it has max_series"};
+      return base::Error{base::ErrorCode::kUsage, 0, fmt::format("prometheus: unknown setting \"{}\"", key),
+                         "it has max_series"};
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), options.max_series);
     if (error != std::errc() || end != value.data() + value.size() || options.max_series < 100)
-      return base::Error{base::ErrorCode::kUsage, 0, fmt::format("prometheus: max_series \"{}\" is not a number from 100", value), {}};
+      return base::Error{
+          base::ErrorCode::kUsage, 0, fmt::format("prometheus: max_series \"{}\" is not a number from 100", value), {}};
   }
   return std::unique_ptr<Exporter>(PrometheusExporter::make(std::move(options), clock));
 }

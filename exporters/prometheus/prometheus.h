@@ -19,10 +19,10 @@ enum class GateStage { kCloseToEvent, kParse, kDecide, kRelease };
 class PrometheusExporter : public Exporter {
  public:
   struct Options {
-    std::size_t max_series = 10'000;                       // per metric
-    std::uint64_t idle_ns = 3'600'000'000'000;             // series not touched for so long are dropped, money never
-    std::function<bool(std::string_view)> known_model;     // the price catalog; empty: no model is known beforehand
-    std::string version = "unknown";                       // for scope labels and target_info
+    std::size_t max_series = 10'000;                    // per metric
+    std::uint64_t idle_ns = 3'600'000'000'000;          // series not touched for so long are dropped, money never
+    std::function<bool(std::string_view)> known_model;  // the price catalog; empty: no model is known beforehand
+    std::string version = "unknown";                    // for scope labels and target_info
   };
   static constexpr char kContentType[] = "text/plain; version=0.0.4; charset=utf-8";
 

@@ -51,7 +51,13 @@ Snapshot full_snapshot() {
   s.version = "0.1.0";
   s.kernel = "6.18";
   s.wire_version = 1;
-  s.budgets.push_back({"team", "daily", "agent=\"odd\\name\"\n", Snapshot::Meter{25'000'000'000, 1, 0, 24'999'999'999}, {}, {}, 1'700'000'000'500'000'000});
+  s.budgets.push_back({"team",
+                       "daily",
+                       "agent=\"odd\\name\"\n",
+                       Snapshot::Meter{25'000'000'000, 1, 0, 24'999'999'999},
+                       {},
+                       {},
+                       1'700'000'000'500'000'000});
   s.budgets.push_back({"team", "burst", "", {}, Snapshot::Meter{200'000, 5, 6, -7}, {}, {}});
   s.budgets.push_back({"team", "calls", "", {}, {}, Snapshot::Meter{10, 1, 1, 8}, {}});
   s.breaches = {{"team", "daily", "hold", 3}};
@@ -130,7 +136,8 @@ TEST_F(PrometheusTest, CountsAModelCall) {
     std::istringstream in(page);
     std::string line;
     while (std::getline(in, line))
-      if (line.starts_with(metric + "{") && line.find(labels) != std::string::npos && line.ends_with("} " + value)) return true;
+      if (line.starts_with(metric + "{") && line.find(labels) != std::string::npos && line.ends_with("} " + value))
+        return true;
     return false;
   };
   EXPECT_TRUE(has("gen_ai_client_token_usage_sum", "gen_ai_token_type=\"input\"", "200")) << page;
@@ -168,7 +175,8 @@ TEST_F(PrometheusTest, TellsWhatObserveModeWouldHaveDone) {
   exporter_->on_exchange(x);
   const std::string page = exporter_->render({});
   EXPECT_THAT(page, HasSubstr("penstock_verdicts_total{mode=\"observe\",policy=\"team\",verdict=\"allow\"} 1\n"));
-  EXPECT_THAT(page, HasSubstr("penstock_would_verdicts_total{mode=\"observe\",policy=\"team\",reason=\"budget\",rule=\"daily\",verdict=\"deny\"} 1\n"));
+  EXPECT_THAT(page, HasSubstr("penstock_would_verdicts_total{mode=\"observe\",policy=\"team\",reason=\"budget\",rule="
+                              "\"daily\",verdict=\"deny\"} 1\n"));
 }
 
 TEST_F(PrometheusTest, ACutCallHasItsErrorType) {
@@ -226,8 +234,12 @@ TEST_F(PrometheusTest, IdleSeriesGoMoneyStays) {
 TEST_F(PrometheusTest, PrintsTheSnapshotExactly) {
   make();
   const std::string page = exporter_->render(full_snapshot());
-  EXPECT_THAT(page, HasSubstr("penstock_budget_limit_usd{policy=\"team\",budget=\"daily\",key=\"agent=\\\"odd\\\\name\\\" \"} 25.00\n"));
-  EXPECT_THAT(page, HasSubstr("penstock_budget_remaining_usd{policy=\"team\",budget=\"daily\",key=\"agent=\\\"odd\\\\name\\\" \"} 24.999999999\n"));
+  EXPECT_THAT(
+      page,
+      HasSubstr(
+          "penstock_budget_limit_usd{policy=\"team\",budget=\"daily\",key=\"agent=\\\"odd\\\\name\\\" \"} 25.00\n"));
+  EXPECT_THAT(page, HasSubstr("penstock_budget_remaining_usd{policy=\"team\",budget=\"daily\",key=\"agent="
+                              "\\\"odd\\\\name\\\" \"} 24.999999999\n"));
   EXPECT_THAT(page, HasSubstr("penstock_budget_remaining_tokens{policy=\"team\",budget=\"burst\",key=\"\"} -7\n"));
   EXPECT_THAT(page, HasSubstr("} 1700000000.5\n"));
   EXPECT_THAT(page, HasSubstr("penstock_coverage_ratio{namespace=\"research\",runtime=\"openssl\"} 0.75\n"));
@@ -277,7 +289,8 @@ TEST_F(PrometheusTest, EveryMetricIsPrintedAndEveryPrintedOneIsDocumented) {
 TEST(MetricsDoc, HasTheTableOfTheCode) {
   std::ostringstream doc;
   doc << std::ifstream(PENSTOCK_METRICS_DOC).rdbuf();
-  EXPECT_THAT(doc.str(), HasSubstr(metrics_markdown())) << "docs/METRICS.md must hold exactly this table:\n" << metrics_markdown();
+  EXPECT_THAT(doc.str(), HasSubstr(metrics_markdown())) << "docs/METRICS.md must hold exactly this table:\n"
+                                                        << metrics_markdown();
 }
 
 }  // namespace

@@ -18,8 +18,8 @@ namespace penstock::exporters {
 
 inline constexpr std::string_view kOther = "_other";
 
-// Which caller-chosen names (models, tools, hosts) may become label values: those of the catalog, those a server confirmed
-// by naming them itself, and the first few others; "_other" for the rest and for what is no printable name.
+// Which caller-chosen names (models, tools, hosts) may become label values: those of the catalog, those a server
+// confirmed by naming them itself, and the first few others; "_other" for the rest and for what is no printable name.
 class NameGuard {
  public:
   struct Limits {

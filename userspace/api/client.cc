@@ -22,11 +22,13 @@ std::string escape(std::string_view text) {
   static constexpr char kHex[] = "0123456789ABCDEF";
   std::string out;
   for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
-                       c == '_' || c == '~';
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+                       c == '.' || c == '_' || c == '~';
     const auto byte = static_cast<unsigned char>(c);
-    if (plain) out += c;
-    else (out += '%').append({kHex[byte >> 4], kHex[byte & 15]});
+    if (plain)
+      out += c;
+    else
+      (out += '%').append({kHex[byte >> 4], kHex[byte & 15]});
   }
   return out;
 }
@@ -34,13 +36,20 @@ std::string escape(std::string_view text) {
 std::string scalar_text(const Message& m, const FieldDescriptor& f) {
   const auto& r = *m.GetReflection();
   switch (f.cpp_type()) {
-    case FieldDescriptor::CPPTYPE_STRING: return r.GetString(m, &f);
-    case FieldDescriptor::CPPTYPE_BOOL: return r.GetBool(m, &f) ? "true" : "false";
-    case FieldDescriptor::CPPTYPE_INT32: return fmt::to_string(r.GetInt32(m, &f));
-    case FieldDescriptor::CPPTYPE_INT64: return fmt::to_string(r.GetInt64(m, &f));
-    case FieldDescriptor::CPPTYPE_UINT32: return fmt::to_string(r.GetUInt32(m, &f));
-    case FieldDescriptor::CPPTYPE_UINT64: return fmt::to_string(r.GetUInt64(m, &f));
-    default: PN_BUG("this type does not fit into a query string");
+    case FieldDescriptor::CPPTYPE_STRING:
+      return r.GetString(m, &f);
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return r.GetBool(m, &f) ? "true" : "false";
+    case FieldDescriptor::CPPTYPE_INT32:
+      return fmt::to_string(r.GetInt32(m, &f));
+    case FieldDescriptor::CPPTYPE_INT64:
+      return fmt::to_string(r.GetInt64(m, &f));
+    case FieldDescriptor::CPPTYPE_UINT32:
+      return fmt::to_string(r.GetUInt32(m, &f));
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return fmt::to_string(r.GetUInt64(m, &f));
+    default:
+      PN_BUG("this type does not fit into a query string");
   }
 }
 
@@ -82,8 +91,10 @@ Target target_of(const Message& request) {
     rest->GetReflection()->ClearField(rest.get(), field);
   }
   bool first = true;
-  if (route.method == "POST") out.body = to_json(*rest);
-  else append_query(out.path, "", *rest, first);
+  if (route.method == "POST")
+    out.body = to_json(*rest);
+  else
+    append_query(out.path, "", *rest, first);
   return out;
 }
 
@@ -156,15 +167,20 @@ base::Result<> Client::Handle::perform(const std::string& socket, const std::str
   if (rc == CURLE_COULDNT_CONNECT) {
     long err = 0;
     curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &err);
-    if (err == EACCES || err == EPERM || (err == 0 && ::access(socket.c_str(), F_OK) == 0 && ::access(socket.c_str(), W_OK) != 0))
+    if (err == EACCES || err == EPERM ||
+        (err == 0 && ::access(socket.c_str(), F_OK) == 0 && ::access(socket.c_str(), W_OK) != 0))
       return Error{ErrorCode::kPrivilege, 0, "not allowed to use " + socket, "run as root, or join the socket's group"};
     return Error{ErrorCode::kUnavailable, 0, "no daemon answers on " + socket,
                  "start one with `penstockd`, or name its socket with --socket PATH"};
   }
   if (rc == CURLE_OPERATION_TIMEDOUT)
-    return Error{ErrorCode::kUnavailable, 0, fmt::format("the daemon on {} did not answer in {} s", socket, timeout_ms / 1000), {}};
+    return Error{ErrorCode::kUnavailable,
+                 0,
+                 fmt::format("the daemon on {} did not answer in {} s", socket, timeout_ms / 1000),
+                 {}};
   if (rc != CURLE_OK)
-    return Error{ErrorCode::kUnavailable, 0, fmt::format("talking to the daemon on {}: {}", socket, curl_easy_strerror(rc)), {}};
+    return Error{
+        ErrorCode::kUnavailable, 0, fmt::format("talking to the daemon on {}: {}", socket, curl_easy_strerror(rc)), {}};
   long status = 0;
   curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
   if (status == 200) return {};
@@ -188,7 +204,8 @@ base::Result<> Client::call(const Message& request, Message& response) {
   const Route& route = route_of(*request.GetDescriptor());
   const Target target = target_of(request);
   Transfer transfer;
-  PN_CHECK(handle_->perform(socket_, route.method, target.path, route.method == "POST" ? &target.body : nullptr, transfer));
+  PN_CHECK(
+      handle_->perform(socket_, route.method, target.path, route.method == "POST" ? &target.body : nullptr, transfer));
   return from_json(transfer.body, response);
 }
 

@@ -1,8 +1,8 @@
 // What the daemon implements to answer the control API (control.proto). One function per rpc of `service Control`, with
 // the same name in snake_case; dispatch.cc ties the two together and refuses to start when one is missing.
 //
-// Threads: every function is called on the daemon's pipeline thread, through the executor given to the server: no locks.
-// Failure: an Error becomes an HTTP status and {"error":…}; its code is the exit code of the command line.
+// Threads: every function is called on the daemon's pipeline thread, through the executor given to the server: no
+// locks. Failure: an Error becomes an HTTP status and {"error":…}; its code is the exit code of the command line.
 #pragma once
 
 #include <sys/types.h>
@@ -28,7 +28,8 @@ struct Peer {
 class LineStream {
  public:
   virtual ~LineStream() = default;
-  // Queues one line (with its newline); a full queue drops it, counts it and tells the client. False: the client is gone.
+  // Queues one line (with its newline); a full queue drops it, counts it and tells the client. False: the client is
+  // gone.
   virtual bool send(std::shared_ptr<const std::string> line) = 0;
   // No more lines: the client sees the end of the stream after what is queued.
   virtual void finish() = 0;
@@ -38,8 +39,8 @@ class LineStream {
 class Control {
  public:
   virtual ~Control() = default;
-  // Asked before every call, with the rpc's name. The socket's permissions have let the peer in already; this is for what
-  // they cannot tell, such as a governed process that wants to lift its own limits.
+  // Asked before every call, with the rpc's name. The socket's permissions have let the peer in already; this is for
+  // what they cannot tell, such as a governed process that wants to lift its own limits.
   virtual base::Result<> authorize(const Peer&, std::string_view /*rpc*/) { return {}; }
   virtual base::Result<Status> get_status(const Peer&, const GetStatusRequest&) = 0;
   virtual base::Result<DoctorReport> get_doctor(const Peer&, const GetDoctorRequest&) = 0;

@@ -20,8 +20,10 @@ RequestFacts to_proto(const model::RequestFacts& r) {
   for (const auto& tool : r.offered_tools) out.add_offered_tools(tool);
   for (const auto& id : r.tool_results) {
     CallId& item = *out.add_tool_results();
-    if (const auto* s = std::get_if<std::string>(&id)) item.set_text(*s);
-    else if (const auto* n = std::get_if<std::int64_t>(&id)) item.set_number(*n);
+    if (const auto* s = std::get_if<std::string>(&id))
+      item.set_text(*s);
+    else if (const auto* n = std::get_if<std::int64_t>(&id))
+      item.set_number(*n);
   }
   if (!r.service_tier.empty()) out.set_service_tier(r.service_tier);
   return out;
@@ -94,8 +96,10 @@ Exchange to_proto(const model::Exchange& x) {
   for (const auto& call : x.tool_calls) {
     ToolCall& item = *out.add_tool_calls();
     item.set_name(call.name);
-    if (const auto* s = std::get_if<std::string>(&call.id)) item.set_id(*s);
-    else if (const auto* n = std::get_if<std::int64_t>(&call.id)) item.set_id_number(*n);
+    if (const auto* s = std::get_if<std::string>(&call.id))
+      item.set_id(*s);
+    else if (const auto* n = std::get_if<std::int64_t>(&call.id))
+      item.set_id_number(*n);
   }
   out.set_stream(x.stream);
   if (x.status != 0) out.set_status(x.status);

@@ -20,13 +20,15 @@ struct Signature<base::Result<Answer> (Control::*)(const Peer&, const Request&)>
 };
 
 template <auto Function>
-base::Result<MessagePtr> unary(Control& control, const Peer& peer, const Message& request, std::shared_ptr<LineStream>) {
+base::Result<MessagePtr> unary(Control& control, const Peer& peer, const Message& request,
+                               std::shared_ptr<LineStream>) {
   using S = Signature<decltype(Function)>;
   PN_TRY(auto answer, (control.*Function)(peer, static_cast<const typename S::RequestType&>(request)));
   return MessagePtr(std::make_unique<typename S::AnswerType>(std::move(answer)));
 }
 
-base::Result<MessagePtr> observe(Control& control, const Peer& peer, const Message& request, std::shared_ptr<LineStream> s) {
+base::Result<MessagePtr> observe(Control& control, const Peer& peer, const Message& request,
+                                 std::shared_ptr<LineStream> s) {
   PN_CHECK(control.observe(peer, static_cast<const ObserveRequest&>(request), std::move(s)));
   return MessagePtr();
 }
@@ -71,7 +73,9 @@ std::vector<std::string> split_path(std::string_view path) {
   return out;
 }
 
-bool is_field(std::string_view segment) { return segment.size() > 2 && segment.front() == '{' && segment.back() == '}'; }
+bool is_field(std::string_view segment) {
+  return segment.size() > 2 && segment.front() == '{' && segment.back() == '}';
+}
 
 std::vector<Route> build() {
   const auto* service = Status::descriptor()->file()->FindServiceByName("Control");
@@ -157,12 +161,18 @@ RouteMatch match_route(std::string_view method, std::string_view path) {
 
 unsigned http_status(base::ErrorCode code) {
   switch (code) {
-    case base::ErrorCode::kUsage: return 400;
-    case base::ErrorCode::kPrivilege: return 403;
-    case base::ErrorCode::kNotFound: return 404;
-    case base::ErrorCode::kUnsupported: return 501;
-    case base::ErrorCode::kUnavailable: return 503;
-    case base::ErrorCode::kFailure: break;
+    case base::ErrorCode::kUsage:
+      return 400;
+    case base::ErrorCode::kPrivilege:
+      return 403;
+    case base::ErrorCode::kNotFound:
+      return 404;
+    case base::ErrorCode::kUnsupported:
+      return 501;
+    case base::ErrorCode::kUnavailable:
+      return 503;
+    case base::ErrorCode::kFailure:
+      break;
   }
   return 500;
 }

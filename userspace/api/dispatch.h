@@ -18,12 +18,12 @@ namespace penstock::api {
 using MessagePtr = std::unique_ptr<google::protobuf::Message>;
 
 struct Route {
-  std::string name;                    // of the rpc
-  std::string method;                  // GET, POST, DELETE
-  std::vector<std::string> segments;   // "v1", "runs", "{run}"
-  std::string path;                    // as written in the schema
+  std::string name;                   // of the rpc
+  std::string method;                 // GET, POST, DELETE
+  std::vector<std::string> segments;  // "v1", "runs", "{run}"
+  std::string path;                   // as written in the schema
   bool stream = false;
-  const google::protobuf::Message* request = nullptr;   // prototypes
+  const google::protobuf::Message* request = nullptr;  // prototypes
   const google::protobuf::Message* response = nullptr;
   base::Result<MessagePtr> (*call)(Control&, const Peer&, const google::protobuf::Message& request,
                                    std::shared_ptr<LineStream>) = nullptr;
@@ -36,8 +36,8 @@ const Route& route_of(const google::protobuf::Descriptor& request);  // for clie
 std::string percent_decode(std::string_view text);
 
 struct RouteMatch {
-  const Route* route = nullptr;        // null: no such path
-  bool path_known = false;             // the path exists with another method
+  const Route* route = nullptr;                             // null: no such path
+  bool path_known = false;                                  // the path exists with another method
   std::vector<std::pair<std::string, std::string>> fields;  // from {field} segments
 };
 // `path` is still percent-encoded: a run id may hold a "/".

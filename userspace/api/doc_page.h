@@ -1,4 +1,5 @@
-// For tests of reference pages: the examples of a Markdown page, and its generated part. A page cannot go stale unnoticed.
+// For tests of reference pages: the examples of a Markdown page, and its generated part. A page cannot go stale
+// unnoticed.
 #pragma once
 
 #include <cstdlib>
@@ -31,7 +32,8 @@ class DocPage {
     return blocks;
   }
 
-  // What stands between the schema marks. With PENSTOCK_WRITE_DOCS in the environment it is replaced by `expected` first.
+  // What stands between the schema marks. With PENSTOCK_WRITE_DOCS in the environment it is replaced by `expected`
+  // first.
   std::string generated(const std::string& expected) {
     constexpr std::string_view kBegin = "<!-- schema:begin -->\n";
     constexpr std::string_view kEnd = "<!-- schema:end -->";

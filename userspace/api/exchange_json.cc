@@ -77,8 +77,10 @@ void usage(std::string& out, const model::Usage& u) {
 }
 
 void call_id(Object& o, const model::CallId& id, std::string_view text_name, std::string_view number_name) {
-  if (const auto* text = std::get_if<std::string>(&id)) o.text(text_name, *text);
-  else if (const auto* number = std::get_if<std::int64_t>(&id)) o.number(number_name, *number);
+  if (const auto* text = std::get_if<std::string>(&id))
+    o.text(text_name, *text);
+  else if (const auto* number = std::get_if<std::int64_t>(&id))
+    o.number(number_name, *number);
 }
 
 void request_facts(std::string& out, const model::RequestFacts& r) {
@@ -89,7 +91,8 @@ void request_facts(std::string& out, const model::RequestFacts& r) {
   o.nonzero("media_parts", r.media_parts);
   o.known("max_output_tokens", r.max_output_tokens);
   o.known("choices", r.choices);
-  array(o, "offered_tools", r.offered_tools, [](std::string& to, const std::string& name) { append_json_string(to, name); });
+  array(o, "offered_tools", r.offered_tools,
+        [](std::string& to, const std::string& name) { append_json_string(to, name); });
   array(o, "tool_results", r.tool_results, [](std::string& to, const model::CallId& id) {
     Object item(to);
     call_id(item, id, "text", "number");

@@ -36,7 +36,8 @@ model::Exchange full() {
   x.cost = model::NanoUsd{1'234'567};
   x.price_status = model::PriceStatus::kExact;
   x.finish_reason = "tool_calls";
-  x.tool_calls = {{model::CallId(std::string("call_1")), "search"}, {model::CallId(std::int64_t{-3}), "fetch"}, {{}, "x"}};
+  x.tool_calls = {
+      {model::CallId(std::string("call_1")), "search"}, {model::CallId(std::int64_t{-3}), "fetch"}, {{}, "x"}};
   x.stream = true;
   x.status = 200;
   x.error = model::ExchangeError{200, true, "server_error"};
@@ -60,17 +61,18 @@ TEST(ExchangeJson, IsTheLinePeopleRead) {
   model::Exchange x = full();
   x.request = {};
   x.iterations.clear();
-  EXPECT_EQ(line(x),
-            R"({"id":7,"kind":"llm","provider":"openai","operation":"chat","request_model":"gpt-5-mini",)"
-            R"("response_model":"gpt-5-mini-2025-08-07","usage":{"input_tokens":1200,"output_tokens":0,"cache_read_tokens":1024},)"
-            R"("usage_status":"exact","cost_nano_usd":1234567,"price_status":"exact","finish_reason":"tool_calls",)"
-            R"("tool_calls":[{"name":"search","id":"call_1"},{"name":"fetch","id_number":-3},{"name":"x"}],)"
-            R"("stream":true,"status":200,"error":{"status":200,"in_stream":true,"type":"server_error"},)"
-            R"("agent":"python3:agent.py","run":"python3:agent.py/12-3456","pid":12,)"
-            R"("verdict":{"action":"hold","mode":"strict","policy":"team","rule":"daily","reason":"budget","gate_ns":81000},)"
-            R"("timing":{"start_real_ns":1700000000000000000,"request_sent_ns":10,"first_chunk_ns":20,"total_ns":40},)"
-            R"("coverage":{"lost_bytes":3,"truncated_start":true},"connection":4711,"host":"api.openai.com","port":443,)"
-            R"("method":"POST","path":"/v1/chat/completions","request":{},"user":"ada","namespace":"research"})");
+  EXPECT_EQ(
+      line(x),
+      R"({"id":7,"kind":"llm","provider":"openai","operation":"chat","request_model":"gpt-5-mini",)"
+      R"("response_model":"gpt-5-mini-2025-08-07","usage":{"input_tokens":1200,"output_tokens":0,"cache_read_tokens":1024},)"
+      R"("usage_status":"exact","cost_nano_usd":1234567,"price_status":"exact","finish_reason":"tool_calls",)"
+      R"("tool_calls":[{"name":"search","id":"call_1"},{"name":"fetch","id_number":-3},{"name":"x"}],)"
+      R"("stream":true,"status":200,"error":{"status":200,"in_stream":true,"type":"server_error"},)"
+      R"("agent":"python3:agent.py","run":"python3:agent.py/12-3456","pid":12,)"
+      R"("verdict":{"action":"hold","mode":"strict","policy":"team","rule":"daily","reason":"budget","gate_ns":81000},)"
+      R"("timing":{"start_real_ns":1700000000000000000,"request_sent_ns":10,"first_chunk_ns":20,"total_ns":40},)"
+      R"("coverage":{"lost_bytes":3,"truncated_start":true},"connection":4711,"host":"api.openai.com","port":443,)"
+      R"("method":"POST","path":"/v1/chat/completions","request":{},"user":"ada","namespace":"research"})");
 }
 
 TEST(ExchangeJson, UnknownIsAbsentAndZeroIsPrinted) {

@@ -35,8 +35,10 @@ base::Result<> ExchangeStreams::open(const ObserveRequest& request, std::shared_
     --limit;
   }
   for (auto line = lines.rbegin(); line != lines.rend(); ++line) stream->send(std::move(*line));
-  if (request.follow()) followers_.push_back({request, std::move(stream)});
-  else stream->finish();
+  if (request.follow())
+    followers_.push_back({request, std::move(stream)});
+  else
+    stream->finish();
   return {};
 }
 

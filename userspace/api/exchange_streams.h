@@ -1,5 +1,5 @@
-// The `observe` streams of the daemon: remembers the last finished exchanges (their lines) and passes each new one to the
-// clients that want it. A line is written when somebody first wants it, and once. Pipeline thread only.
+// The `observe` streams of the daemon: remembers the last finished exchanges (their lines) and passes each new one to
+// the clients that want it. A line is written when somebody first wants it, and once. Pipeline thread only.
 #pragma once
 
 #include <deque>

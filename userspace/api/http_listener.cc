@@ -6,8 +6,8 @@
 // libmicrohttpd does not watch suspended connections and its own timeout restarts with every byte, so the caretaker
 // thread keeps these deadlines and polls streaming sockets for hang-ups.
 //
-// Locks: mutex_ (connections) before Call::mutex_; a queue's lock is innermost. MHD_resume_connection is never called with
-// mutex_ held, since libmicrohttpd may call on_connection, which takes it, under a lock of its own.
+// Locks: mutex_ (connections) before Call::mutex_; a queue's lock is innermost. MHD_resume_connection is never called
+// with mutex_ held, since libmicrohttpd may call on_connection, which takes it, under a lock of its own.
 #include "userspace/api/http_listener.h"
 
 #include <fcntl.h>
@@ -137,10 +137,14 @@ class Listener final : public HttpListener {
   SteadyClock::time_point deadline_of(Phase phase) const {
     const auto now = SteadyClock::now();
     switch (phase) {
-      case Phase::kReceiving: return now + Milliseconds(options_.request_timeout_ms);
-      case Phase::kAnswering: return now + Milliseconds(options_.answer_timeout_ms);
-      case Phase::kWriting: return now + Milliseconds(options_.write_timeout_ms);
-      case Phase::kStreaming: break;
+      case Phase::kReceiving:
+        return now + Milliseconds(options_.request_timeout_ms);
+      case Phase::kAnswering:
+        return now + Milliseconds(options_.answer_timeout_ms);
+      case Phase::kWriting:
+        return now + Milliseconds(options_.write_timeout_ms);
+      case Phase::kStreaming:
+        break;
     }
     return SteadyClock::time_point::max();
   }
@@ -183,17 +187,13 @@ base::Result<> Listener::open(int listening) {
   if (!own) return base::errno_error(errno, "cannot duplicate the listening socket");
   const auto quiet = +[](void*, const char*, va_list) {};  // its messages quote hostile bytes
   const auto raw = +[](void*, MHD_Connection*, char* text) { return std::char_traits<char>::length(text); };
-  daemon_ = MHD_start_daemon(
-      MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, nullptr, nullptr,
-      &Listener::on_request, this,
-      MHD_OPTION_EXTERNAL_LOGGER, quiet, nullptr,
-      MHD_OPTION_UNESCAPE_CALLBACK, raw, nullptr,
-      MHD_OPTION_LISTEN_SOCKET, own.get(),
-      MHD_OPTION_CONNECTION_LIMIT, static_cast<unsigned>(options_.max_connections),
-      MHD_OPTION_CONNECTION_MEMORY_LIMIT, kConnectionMemoryBytes,
-      MHD_OPTION_NOTIFY_COMPLETED, &Listener::on_completed, this,
-      MHD_OPTION_NOTIFY_CONNECTION, &Listener::on_connection, this,
-      MHD_OPTION_END);
+  daemon_ = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, nullptr,
+                             nullptr, &Listener::on_request, this, MHD_OPTION_EXTERNAL_LOGGER, quiet, nullptr,
+                             MHD_OPTION_UNESCAPE_CALLBACK, raw, nullptr, MHD_OPTION_LISTEN_SOCKET, own.get(),
+                             MHD_OPTION_CONNECTION_LIMIT, static_cast<unsigned>(options_.max_connections),
+                             MHD_OPTION_CONNECTION_MEMORY_LIMIT, kConnectionMemoryBytes, MHD_OPTION_NOTIFY_COMPLETED,
+                             &Listener::on_completed, this, MHD_OPTION_NOTIFY_CONNECTION, &Listener::on_connection,
+                             this, MHD_OPTION_END);
   if (daemon_ == nullptr) return base::errno_error(errno, "cannot start the HTTP server");
   own.release();
   caretaker_ = std::thread([this] { caretaker(); });
@@ -259,8 +259,8 @@ void Listener::on_completed(void* self, MHD_Connection* connection, void** slot,
   me.enter(connection, Phase::kReceiving, nullptr);
 }
 
-MHD_Result Listener::on_request(void* self, MHD_Connection* connection, const char* url, const char* method, const char*,
-                                const char* body, std::size_t* body_size, void** slot) {
+MHD_Result Listener::on_request(void* self, MHD_Connection* connection, const char* url, const char* method,
+                                const char*, const char* body, std::size_t* body_size, void** slot) {
   auto& me = *static_cast<Listener*>(self);
   if (*slot == nullptr) return me.begin(connection, url, method, slot);
   auto& call = *static_cast<std::shared_ptr<Call>*>(*slot);
@@ -420,13 +420,15 @@ void Listener::caretaker() {
     }
     // A call that ended meanwhile is detached: closing its stream again does nothing, whoever has its descriptor now.
     for (std::size_t i = 1; i < polled.size(); ++i)
-      if ((polled[i].revents & (POLLHUP | POLLERR | POLLNVAL)) != 0 && streaming[i - 1]) streaming[i - 1]->close_stream();
+      if ((polled[i].revents & (POLLHUP | POLLERR | POLLNVAL)) != 0 && streaming[i - 1])
+        streaming[i - 1]->close_stream();
   }
 }
 
 }  // namespace
 
-base::Result<std::unique_ptr<HttpListener>> HttpListener::start(int listening, const Options& options, Handler handler) {
+base::Result<std::unique_ptr<HttpListener>> HttpListener::start(int listening, const Options& options,
+                                                                Handler handler) {
   auto listener = std::make_unique<Listener>(options, std::move(handler));
   PN_CHECK(listener->open(listening));
   return std::unique_ptr<HttpListener>(std::move(listener));

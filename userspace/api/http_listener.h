@@ -18,18 +18,18 @@ namespace penstock::api {
 
 struct HttpRequest {
   std::string method;
-  std::string path;                                         // percent-encoded, without the query
-  std::vector<std::pair<std::string, std::string>> query;   // decoded
+  std::string path;                                        // percent-encoded, without the query
+  std::vector<std::pair<std::string, std::string>> query;  // decoded
   std::string body;
-  int connection = -1;                                      // valid only during the handler's call
+  int connection = -1;  // valid only during the handler's call
 };
 
 struct HttpReply {
   unsigned status = 200;
   std::string content_type = "application/json";
   std::string body;
-  std::function<void(HttpReply&)> render;   // if set: run on the listener's thread before the answer is sent
-  bool stream = false;                      // the answer is the request's stream
+  std::function<void(HttpReply&)> render;  // if set: run on the listener's thread before the answer is sent
+  bool stream = false;                     // the answer is the request's stream
 };
 
 class HttpListener {

@@ -1,6 +1,6 @@
 // The bounded queue behind one streaming answer. Writers drop when it is full; the reader is told how many lines it
-// missed, in their place, by {"dropped":n}. Thread-safe. `wake` is called with the lock held, when the reader sleeps and
-// there is something to read: it must not call back.
+// missed, in their place, by {"dropped":n}. Thread-safe. `wake` is called with the lock held, when the reader sleeps
+// and there is something to read: it must not call back.
 #pragma once
 
 #include <atomic>

@@ -29,9 +29,12 @@ class Printer {
       if (f.is_repeated() ? r.FieldSize(m, &f) == 0 : f.has_presence() && !r.HasField(m, &f)) continue;
       separate(first);
       key(f.name());
-      if (f.is_map()) map(m, r, f);
-      else if (f.is_repeated()) list(m, r, f);
-      else single(m, r, f);
+      if (f.is_map())
+        map(m, r, f);
+      else if (f.is_repeated())
+        list(m, r, f);
+      else
+        single(m, r, f);
     }
     close('}', first);
   }
@@ -39,31 +42,71 @@ class Printer {
  private:
   void single(const Message& m, const Reflection& r, const FieldDescriptor& f) {
     switch (f.cpp_type()) {
-      case FieldDescriptor::CPPTYPE_INT32: number(r.GetInt32(m, &f)); break;
-      case FieldDescriptor::CPPTYPE_INT64: number(r.GetInt64(m, &f)); break;
-      case FieldDescriptor::CPPTYPE_UINT32: number(r.GetUInt32(m, &f)); break;
-      case FieldDescriptor::CPPTYPE_UINT64: number(r.GetUInt64(m, &f)); break;
-      case FieldDescriptor::CPPTYPE_DOUBLE: number(r.GetDouble(m, &f)); break;
-      case FieldDescriptor::CPPTYPE_FLOAT: number(r.GetFloat(m, &f)); break;
-      case FieldDescriptor::CPPTYPE_BOOL: out_ += r.GetBool(m, &f) ? "true" : "false"; break;
-      case FieldDescriptor::CPPTYPE_ENUM: append_json_string(out_, r.GetEnum(m, &f)->name()); break;
-      case FieldDescriptor::CPPTYPE_STRING: append_json_string(out_, r.GetString(m, &f)); break;
-      case FieldDescriptor::CPPTYPE_MESSAGE: message(r.GetMessage(m, &f)); break;
+      case FieldDescriptor::CPPTYPE_INT32:
+        number(r.GetInt32(m, &f));
+        break;
+      case FieldDescriptor::CPPTYPE_INT64:
+        number(r.GetInt64(m, &f));
+        break;
+      case FieldDescriptor::CPPTYPE_UINT32:
+        number(r.GetUInt32(m, &f));
+        break;
+      case FieldDescriptor::CPPTYPE_UINT64:
+        number(r.GetUInt64(m, &f));
+        break;
+      case FieldDescriptor::CPPTYPE_DOUBLE:
+        number(r.GetDouble(m, &f));
+        break;
+      case FieldDescriptor::CPPTYPE_FLOAT:
+        number(r.GetFloat(m, &f));
+        break;
+      case FieldDescriptor::CPPTYPE_BOOL:
+        out_ += r.GetBool(m, &f) ? "true" : "false";
+        break;
+      case FieldDescriptor::CPPTYPE_ENUM:
+        append_json_string(out_, r.GetEnum(m, &f)->name());
+        break;
+      case FieldDescriptor::CPPTYPE_STRING:
+        append_json_string(out_, r.GetString(m, &f));
+        break;
+      case FieldDescriptor::CPPTYPE_MESSAGE:
+        message(r.GetMessage(m, &f));
+        break;
     }
   }
 
   void element(const Message& m, const Reflection& r, const FieldDescriptor& f, int i) {
     switch (f.cpp_type()) {
-      case FieldDescriptor::CPPTYPE_INT32: number(r.GetRepeatedInt32(m, &f, i)); break;
-      case FieldDescriptor::CPPTYPE_INT64: number(r.GetRepeatedInt64(m, &f, i)); break;
-      case FieldDescriptor::CPPTYPE_UINT32: number(r.GetRepeatedUInt32(m, &f, i)); break;
-      case FieldDescriptor::CPPTYPE_UINT64: number(r.GetRepeatedUInt64(m, &f, i)); break;
-      case FieldDescriptor::CPPTYPE_DOUBLE: number(r.GetRepeatedDouble(m, &f, i)); break;
-      case FieldDescriptor::CPPTYPE_FLOAT: number(r.GetRepeatedFloat(m, &f, i)); break;
-      case FieldDescriptor::CPPTYPE_BOOL: out_ += r.GetRepeatedBool(m, &f, i) ? "true" : "false"; break;
-      case FieldDescriptor::CPPTYPE_ENUM: append_json_string(out_, r.GetRepeatedEnum(m, &f, i)->name()); break;
-      case FieldDescriptor::CPPTYPE_STRING: append_json_string(out_, r.GetRepeatedString(m, &f, i)); break;
-      case FieldDescriptor::CPPTYPE_MESSAGE: message(r.GetRepeatedMessage(m, &f, i)); break;
+      case FieldDescriptor::CPPTYPE_INT32:
+        number(r.GetRepeatedInt32(m, &f, i));
+        break;
+      case FieldDescriptor::CPPTYPE_INT64:
+        number(r.GetRepeatedInt64(m, &f, i));
+        break;
+      case FieldDescriptor::CPPTYPE_UINT32:
+        number(r.GetRepeatedUInt32(m, &f, i));
+        break;
+      case FieldDescriptor::CPPTYPE_UINT64:
+        number(r.GetRepeatedUInt64(m, &f, i));
+        break;
+      case FieldDescriptor::CPPTYPE_DOUBLE:
+        number(r.GetRepeatedDouble(m, &f, i));
+        break;
+      case FieldDescriptor::CPPTYPE_FLOAT:
+        number(r.GetRepeatedFloat(m, &f, i));
+        break;
+      case FieldDescriptor::CPPTYPE_BOOL:
+        out_ += r.GetRepeatedBool(m, &f, i) ? "true" : "false";
+        break;
+      case FieldDescriptor::CPPTYPE_ENUM:
+        append_json_string(out_, r.GetRepeatedEnum(m, &f, i)->name());
+        break;
+      case FieldDescriptor::CPPTYPE_STRING:
+        append_json_string(out_, r.GetRepeatedString(m, &f, i));
+        break;
+      case FieldDescriptor::CPPTYPE_MESSAGE:
+        message(r.GetRepeatedMessage(m, &f, i));
+        break;
     }
   }
 
@@ -160,14 +203,26 @@ void append_json_string(std::string& out, std::string_view text) {
     }
     out.append(text, clean, i - clean);
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
       default:
-        if (length == 0) out += "\xef\xbf\xbd";
-        else fmt::format_to(std::back_inserter(out), "\\u{:04x}", c);
+        if (length == 0)
+          out += "\xef\xbf\xbd";
+        else
+          fmt::format_to(std::back_inserter(out), "\\u{:04x}", c);
     }
     clean = ++i;
   }
@@ -195,7 +250,8 @@ base::Result<> set_field(Message& message, std::string_view name, std::string_vi
   const FieldDescriptor* f = message.GetDescriptor()->FindFieldByName(std::string(name.substr(0, dot)));
   if (f == nullptr) return usage(fmt::format("unknown field \"{}\"", name));
   if (f->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
-    if (dot == std::string_view::npos || f->is_repeated()) return usage(fmt::format("\"{}\" is not a single value", name));
+    if (dot == std::string_view::npos || f->is_repeated())
+      return usage(fmt::format("\"{}\" is not a single value", name));
     return set_field(*r.MutableMessage(&message, f), name.substr(dot + 1), value);
   }
   if (dot != std::string_view::npos) return usage(fmt::format("\"{}\" has no fields", name.substr(0, dot)));
@@ -205,21 +261,33 @@ base::Result<> set_field(Message& message, std::string_view name, std::string_vi
     if (ok) (r.*set)(&message, f, number);
   };
   if (f->is_repeated()) {
-    if (f->cpp_type() != FieldDescriptor::CPPTYPE_STRING) return usage(fmt::format("\"{}\" is not a single value", name));
+    if (f->cpp_type() != FieldDescriptor::CPPTYPE_STRING)
+      return usage(fmt::format("\"{}\" is not a single value", name));
     r.AddString(&message, f, std::string(value));
     return {};
   }
   switch (f->cpp_type()) {
-    case FieldDescriptor::CPPTYPE_STRING: r.SetString(&message, f, std::string(value)); break;
-    case FieldDescriptor::CPPTYPE_INT32: store(std::int32_t{}, &Reflection::SetInt32); break;
-    case FieldDescriptor::CPPTYPE_INT64: store(std::int64_t{}, &Reflection::SetInt64); break;
-    case FieldDescriptor::CPPTYPE_UINT32: store(std::uint32_t{}, &Reflection::SetUInt32); break;
-    case FieldDescriptor::CPPTYPE_UINT64: store(std::uint64_t{}, &Reflection::SetUInt64); break;
+    case FieldDescriptor::CPPTYPE_STRING:
+      r.SetString(&message, f, std::string(value));
+      break;
+    case FieldDescriptor::CPPTYPE_INT32:
+      store(std::int32_t{}, &Reflection::SetInt32);
+      break;
+    case FieldDescriptor::CPPTYPE_INT64:
+      store(std::int64_t{}, &Reflection::SetInt64);
+      break;
+    case FieldDescriptor::CPPTYPE_UINT32:
+      store(std::uint32_t{}, &Reflection::SetUInt32);
+      break;
+    case FieldDescriptor::CPPTYPE_UINT64:
+      store(std::uint64_t{}, &Reflection::SetUInt64);
+      break;
     case FieldDescriptor::CPPTYPE_BOOL:
       ok = value == "true" || value == "1" || value == "false" || value == "0" || value.empty();
       r.SetBool(&message, f, value == "true" || value == "1" || value.empty());  // "?follow" alone means yes
       break;
-    default: ok = false;
+    default:
+      ok = false;
   }
   if (!ok) return usage(fmt::format("\"{}\" is not a value for {}", value, name));
   return {};

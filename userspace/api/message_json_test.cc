@@ -14,9 +14,10 @@ TEST(MessageJson, NumbersAreNumbersAndAbsentIsAbsent) {
   b.set_name("daily");
   b.mutable_nano_usd()->set_limit(25'000'000'000);
   b.mutable_nano_usd()->set_remaining(-1);
-  EXPECT_EQ(to_json(b),
-            R"({"name":"daily","policy":"","key":"","nano_usd":{"limit":25000000000,"spent":0,"reserved":0,"remaining":-1},)"
-            R"("window":"","on_breach":"","state":""})");
+  EXPECT_EQ(
+      to_json(b),
+      R"({"name":"daily","policy":"","key":"","nano_usd":{"limit":25000000000,"spent":0,"reserved":0,"remaining":-1},)"
+      R"("window":"","on_breach":"","state":""})");
   BudgetState back;
   ASSERT_TRUE(from_json(to_json(b), back));
   EXPECT_EQ(back.nano_usd().limit(), 25'000'000'000);
@@ -46,18 +47,25 @@ TEST(MessageJson, SetsFieldsByName) {
   EXPECT_TRUE(set_field(request, "follow", ""));
   EXPECT_TRUE(set_field(request, "last", "12"));
   EXPECT_EQ(to_json(request), R"({"selector":{"agent":"a b"},"follow":true,"last":12})");
-  for (const auto& [name, value] : {std::pair{"nope", "1"}, {"last", "-1"}, {"last", "1x"}, {"selector", "x"}, {"last.x", "1"},
-                                    {"follow", "maybe"}, {"selector.pid", "4294967296"}})
+  for (const auto& [name, value] : {std::pair{"nope", "1"},
+                                    {"last", "-1"},
+                                    {"last", "1x"},
+                                    {"selector", "x"},
+                                    {"last.x", "1"},
+                                    {"follow", "maybe"},
+                                    {"selector.pid", "4294967296"}})
     EXPECT_FALSE(set_field(request, name, value)) << name;
 }
 
 TEST(Selector, RoundTrips) {
-  for (const char* text : {"all", "agent=a=b", "run=x/1-2", "pid=7", "exchange=18446744073709551615", "cgroup=/a", "namespace=n"}) {
+  for (const char* text :
+       {"all", "agent=a=b", "run=x/1-2", "pid=7", "exchange=18446744073709551615", "cgroup=/a", "namespace=n"}) {
     auto s = parse_selector(text);
     ASSERT_TRUE(s) << text;
     EXPECT_EQ(format_selector(*s), text);
   }
-  for (const char* text : {"", "agent", "agent=", "nope=1", "pid=x", "all=true", "=x"}) EXPECT_FALSE(parse_selector(text)) << text;
+  for (const char* text : {"", "agent", "agent=", "nope=1", "pid=x", "all=true", "=x"})
+    EXPECT_FALSE(parse_selector(text)) << text;
 }
 
 TEST(Selector, MatchesWholeCgroupNamesOnly) {

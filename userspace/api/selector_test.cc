@@ -21,16 +21,19 @@ model::Exchange exchange() {
 
 TEST(Selector, GlobsOverWhatIsKnown) {
   const model::Exchange e = exchange();
-  for (const char* yes : {"agent=nightly", "agent=night*", "run=nightly/*", "exe=*/python3*", "pid=12", "exchange=7", "model=gpt-5", "model=*2026*",
-                          "model=GPT-5", "provider=OpenAI", "all", "cgroup=/penstock", "cgroup=/", "cgroup=/penstock/run-?", "cgroup=/penstock/run-1/inner"})
+  for (const char* yes : {"agent=nightly", "agent=night*", "run=nightly/*", "exe=*/python3*", "pid=12", "exchange=7",
+                          "model=gpt-5", "model=*2026*", "model=GPT-5", "provider=OpenAI", "all", "cgroup=/penstock",
+                          "cgroup=/", "cgroup=/penstock/run-?", "cgroup=/penstock/run-1/inner"})
     EXPECT_TRUE(matches(*parse_selector(yes), e)) << yes;
-  for (const char* no : {"agent=night", "agent=Nightly", "pid=13", "exchange=8", "model=gpt-4*", "cgroup=/pen", "cgroup=/penstock/run-1/inner/x",
-                         "pod=*", "namespace=*", "unit=*"})
+  for (const char* no : {"agent=night", "agent=Nightly", "pid=13", "exchange=8", "model=gpt-4*", "cgroup=/pen",
+                         "cgroup=/penstock/run-1/inner/x", "pod=*", "namespace=*", "unit=*"})
     EXPECT_FALSE(matches(*parse_selector(no), e)) << no;
 }
 
 TEST(Selector, SaysWhatWasMeant) {
-  const auto hint = [](const char* text) { return parse_selector(text).error().message() + " | " + parse_selector(text).error().hint; };
+  const auto hint = [](const char* text) {
+    return parse_selector(text).error().message() + " | " + parse_selector(text).error().hint;
+  };
   EXPECT_EQ(hint("agnet=x"), "unknown selector \"agnet=x\" | did you mean `agent`?");
   EXPECT_EQ(hint("agent"), "incomplete selector \"agent\" | write agent=VALUE");
   EXPECT_EQ(hint("pid=x"), "bad selector \"pid=x\" | pid= takes a whole number");

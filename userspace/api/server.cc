@@ -91,7 +91,8 @@ class ServerImpl final : public Server {
     if (tcp_.fd) {
       PN_TRY(page_listener_, HttpListener::start(tcp_.fd.get(), bounds, [this](HttpRequest request, auto exchange) {
                if (!on_page(request, exchange))
-                 exchange->respond(error_reply({ErrorCode::kNotFound, 0, "no such page", "there are /metrics, /healthz, /readyz"}));
+                 exchange->respond(
+                     error_reply({ErrorCode::kNotFound, 0, "no such page", "there are /metrics, /healthz, /readyz"}));
              }));
     }
     return {};
@@ -144,7 +145,8 @@ class ServerImpl final : public Server {
     const PeerCheck peer = check_peer(request.connection, unix_->group());
     if (!peer.allowed) {
       refused_peers_.fetch_add(1, std::memory_order_relaxed);
-      exchange->respond(error_reply({ErrorCode::kPrivilege, 0, "only root and the socket's group may use the control API", {}}));
+      exchange->respond(
+          error_reply({ErrorCode::kPrivilege, 0, "only root and the socket's group may use the control API", {}}));
       return;
     }
     if (on_page(request, exchange)) return;
@@ -162,7 +164,8 @@ class ServerImpl final : public Server {
     }
     std::shared_ptr<LineStream> stream;
     if (match.route->stream && !(stream = exchange->stream())) {
-      exchange->respond(error_reply({ErrorCode::kUnavailable, 0, "too many streams are open", "close one and try again"}));
+      exchange->respond(
+          error_reply({ErrorCode::kUnavailable, 0, "too many streams are open", "close one and try again"}));
       return;
     }
     const Peer who{peer.pid, peer.uid, peer.gid};
@@ -170,10 +173,13 @@ class ServerImpl final : public Server {
                who]() mutable {
       if (alive.expired()) return;
       HttpReply reply;
-      if (auto allowed = control_.authorize(who, route->name); !allowed) return exchange->respond(error_reply(allowed.error()));
+      if (auto allowed = control_.authorize(who, route->name); !allowed)
+        return exchange->respond(error_reply(allowed.error()));
       auto answer = route->call(control_, who, *message, std::move(stream));
-      if (!answer) reply = error_reply(answer.error());
-      else if (route->stream) reply.stream = true;
+      if (!answer)
+        reply = error_reply(answer.error());
+      else if (route->stream)
+        reply.stream = true;
       else
         reply.render = [m = std::shared_ptr<google::protobuf::Message>(std::move(*answer))](HttpReply& out) {
           out.body = to_json(*m) + "\n";

@@ -1,10 +1,10 @@
-// The daemon's HTTP surfaces: the control API on a unix socket, and pages (/metrics, /healthz, /readyz) on that socket and
-// on a TCP address.
+// The daemon's HTTP surfaces: the control API on a unix socket, and pages (/metrics, /healthz, /readyz) on that socket
+// and on a TCP address.
 //
-// Threads: one per listener, inside libmicrohttpd; they parse, queue and write, and never touch the daemon's state. Each
-// request is posted to the executor and its connection suspended until the answer is there or `answer_timeout_ms` is over
-// (504). Bounds: connections, header and body sizes, time for a request to arrive and for an answer to be read, lines and
-// bytes queued per stream. What is refused or dropped is counted.
+// Threads: one per listener, inside libmicrohttpd; they parse, queue and write, and never touch the daemon's state.
+// Each request is posted to the executor and its connection suspended until the answer is there or `answer_timeout_ms`
+// is over (504). Bounds: connections, header and body sizes, time for a request to arrive and for an answer to be read,
+// lines and bytes queued per stream. What is refused or dropped is counted.
 #pragma once
 
 #include <cstdint>
@@ -38,11 +38,11 @@ using Executor = std::function<void(std::function<void()>)>;
 
 struct ServerCounters {
   std::uint64_t requests = 0;
-  std::uint64_t refused_peers = 0;       // neither root, nor the daemon's user, nor in the socket's group
-  std::uint64_t oversized = 0;           // body or headers beyond the limit
-  std::uint64_t slow_clients = 0;        // closed: the request did not arrive, or the answer was not read, in time
+  std::uint64_t refused_peers = 0;  // neither root, nor the daemon's user, nor in the socket's group
+  std::uint64_t oversized = 0;      // body or headers beyond the limit
+  std::uint64_t slow_clients = 0;   // closed: the request did not arrive, or the answer was not read, in time
   std::uint64_t answer_timeouts = 0;
-  std::uint64_t dropped_lines = 0;       // of streams whose client reads too slowly
+  std::uint64_t dropped_lines = 0;  // of streams whose client reads too slowly
 };
 
 class Server {

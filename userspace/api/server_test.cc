@@ -15,9 +15,9 @@ namespace penstock::api {
 namespace {
 
 using testing::FakeControl;
+using ::testing::HasSubstr;
 using testing::PipelineThread;
 using testing::RawClient;
-using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 class ServerTest : public ::testing::Test {
@@ -37,7 +37,8 @@ class ServerTest : public ::testing::Test {
     Pages pages;
     pages.metrics = [] { return [] { return Page{200, "text/plain; version=0.0.4", "up 1\n"}; }; };
     pages.healthz = pages.readyz = [] { return [] { return Page{200, "text/plain", "ok\n"}; }; };
-    auto server = Server::start(options_, [this](auto work) { pipeline_.post(std::move(work)); }, control_, std::move(pages));
+    auto server = Server::start(
+        options_, [this](auto work) { pipeline_.post(std::move(work)); }, control_, std::move(pages));
     ASSERT_TRUE(server) << server.error().message();
     server_ = std::move(*server);
   }
@@ -76,13 +77,16 @@ TEST_F(ServerTest, ReadsPathQueryAndBody) {
   get("/v1/runs/a%2Fb%2012");
   get("/v1/agents?selector.agent=x%20y+z");
   auto client = connect();
-  client.send("POST /v1/kill HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 47\r\n\r\n{\"selector\":{\"agent\":\"a\"},");
+  client.send(
+      "POST /v1/kill HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: "
+      "47\r\n\r\n{\"selector\":{\"agent\":\"a\"},");
   client.send("\"reason\":\"runaway!!\"}");
   EXPECT_THAT(client.read_all(), StartsWith("HTTP/1.1 200"));
   ASSERT_EQ(control_.calls.size(), 3u);
   EXPECT_EQ(control_.calls[0].second, R"({"run":"a/b 12"})");
   EXPECT_EQ(control_.calls[1].second, R"({"selector":{"agent":"x y z"}})");
-  EXPECT_EQ(control_.calls[2].second, R"({"selector":{"agent":"a"},"reason":"runaway!!","freeze":false,"sigkill":false})");
+  EXPECT_EQ(control_.calls[2].second,
+            R"({"selector":{"agent":"a"},"reason":"runaway!!","freeze":false,"sigkill":false})");
 }
 
 TEST_F(ServerTest, ErrorsCarryTheExitCode) {
@@ -129,9 +133,12 @@ TEST_F(ServerTest, ClientAndServerAgreeOnEveryRoute) {
   for (const auto* text : {"all", "agent=x/y z&?#%", "pid=3"}) {
     KillRequest request;
     auto selector = Selector();
-    if (std::string_view(text) == "all") selector.set_all(true);
-    else if (text[0] == 'p') selector.set_pid(3);
-    else selector.set_agent("x/y z&?#%");
+    if (std::string_view(text) == "all")
+      selector.set_all(true);
+    else if (text[0] == 'p')
+      selector.set_pid(3);
+    else
+      selector.set_agent("x/y z&?#%");
     *request.mutable_selector() = selector;
     request.set_reason("because");
     ASSERT_TRUE(client.call<KillResponse>(request));
@@ -193,10 +200,11 @@ TEST_F(ServerTest, StreamsLinesUntilTheClientLeaves) {
   }
   client = connect();  // closes the first; the hang-up is noticed although nothing is sent
   std::size_t followers = 1;
-  while (followers != 0) pipeline_.call([&] {
-    control_.streams.publish(model::Exchange{});
-    followers = control_.streams.followers();
-  });
+  while (followers != 0)
+    pipeline_.call([&] {
+      control_.streams.publish(model::Exchange{});
+      followers = control_.streams.followers();
+    });
 }
 
 TEST_F(ServerTest, EndsAStreamThatDoesNotFollow) {
@@ -246,8 +254,10 @@ TEST_F(ServerTest, ASlowReaderLosesLinesAndIsTold) {
   while (lines + told < kSent) {
     const std::string line = client.read_until("}\n");
     ASSERT_FALSE(line.empty());
-    if (const auto at = line.find("{\"dropped\":"); at != std::string::npos) told += std::stoull(line.substr(at + 11));
-    else ++lines;
+    if (const auto at = line.find("{\"dropped\":"); at != std::string::npos)
+      told += std::stoull(line.substr(at + 11));
+    else
+      ++lines;
   }
   EXPECT_EQ(lines + told, kSent);
   EXPECT_EQ(told, dropped);

@@ -27,8 +27,10 @@ base::Result<sockaddr_un> address_of(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof(address.sun_path))
-    return Error{ErrorCode::kUsage, 0, fmt::format("socket path \"{}\" has no or too many characters (limit {})", path,
-                                                   sizeof(address.sun_path) - 1), "choose a shorter path with --socket"};
+    return Error{
+        ErrorCode::kUsage, 0,
+        fmt::format("socket path \"{}\" has no or too many characters (limit {})", path, sizeof(address.sun_path) - 1),
+        "choose a shorter path with --socket"};
   path.copy(address.sun_path, path.size());
   return address;
 }
@@ -38,7 +40,8 @@ base::Result<gid_t> group_of(const std::string& name) {
   group entry{};
   group* found = nullptr;
   std::vector<char> buffer(1u << 16);
-  if (::getgrnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr) return found->gr_gid;
+  if (::getgrnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found) == 0 && found != nullptr)
+    return found->gr_gid;
   return Error{ErrorCode::kUsage, 0, fmt::format("no group \"{}\" for the control socket", name),
                fmt::format("groupadd --system {}", name)};
 }
@@ -75,7 +78,8 @@ base::Result<UnixListener> UnixListener::open(const std::string& path, const std
 
   struct stat st {};
   if (::lstat(path.c_str(), &st) == 0 && !S_ISSOCK(st.st_mode))
-    return Error{ErrorCode::kUsage, 0, path + " exists and is not a socket", "remove it, or choose another --socket PATH"};
+    return Error{ErrorCode::kUsage, 0, path + " exists and is not a socket",
+                 "remove it, or choose another --socket PATH"};
   if (somebody_answers(address))
     return Error{ErrorCode::kUnavailable, 0, "another daemon answers on " + path,
                  "`penstock status` shows it; stop it first, or choose another --socket PATH"};
@@ -85,9 +89,9 @@ base::Result<UnixListener> UnixListener::open(const std::string& path, const std
   ::unlink(staging.c_str());  // left by a process with our pid that died between bind and rename
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&staging_address), sizeof staging_address) != 0)
     return base::errno_error(errno, "cannot bind " + staging);
-  const bool made = ::chown(staging.c_str(), static_cast<uid_t>(-1), gid) == 0 && ::chmod(staging.c_str(), kMode) == 0 &&
-                    ::listen(fd.get(), backlog) == 0 && ::stat(staging.c_str(), &st) == 0 &&
-                    ::rename(staging.c_str(), path.c_str()) == 0;
+  const bool made = ::chown(staging.c_str(), static_cast<uid_t>(-1), gid) == 0 &&
+                    ::chmod(staging.c_str(), kMode) == 0 && ::listen(fd.get(), backlog) == 0 &&
+                    ::stat(staging.c_str(), &st) == 0 && ::rename(staging.c_str(), path.c_str()) == 0;
   if (!made) {
     const int err = errno;
     ::unlink(staging.c_str());
@@ -100,7 +104,10 @@ UnixListener::UnixListener(std::string path, Fd fd, gid_t group, dev_t device, i
     : path_(std::move(path)), fd_(std::move(fd)), group_(group), device_(device), inode_(inode) {}
 
 UnixListener::UnixListener(UnixListener&& other) noexcept
-    : path_(std::exchange(other.path_, {})), fd_(std::move(other.fd_)), group_(other.group_), device_(other.device_),
+    : path_(std::exchange(other.path_, {})),
+      fd_(std::move(other.fd_)),
+      group_(other.group_),
+      device_(other.device_),
       inode_(other.inode_) {}
 
 UnixListener::~UnixListener() {

@@ -26,9 +26,12 @@ std::string printable_utf8(std::string_view text) {
   while (!text.empty()) {
     const std::size_t length = utf8_sequence(text);
     const auto c = static_cast<unsigned char>(text.front());
-    if (length == 0) out += "\xef\xbf\xbd";
-    else if (c < 0x20 || c == 0x7f || (c == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0)) out += ' ';  // C0, DEL, C1
-    else out.append(text, 0, length);
+    if (length == 0)
+      out += "\xef\xbf\xbd";
+    else if (c < 0x20 || c == 0x7f || (c == 0xc2 && static_cast<unsigned char>(text[1]) < 0xa0))
+      out += ' ';  // C0, DEL, C1
+    else
+      out.append(text, 0, length);
     text.remove_prefix(std::max<std::size_t>(length, 1));
   }
   return out;

@@ -80,7 +80,8 @@ class PipelineThread {
 
 class FakeControl : public Control {
  public:
-  // What to answer: JSON of the response by rpc name, or an error. Set before the server starts or on the pipeline thread.
+  // What to answer: JSON of the response by rpc name, or an error. Set before the server starts or on the pipeline
+  // thread.
   std::map<std::string, std::string> answers;
   std::map<std::string, base::Error> errors;
   std::vector<std::pair<std::string, std::string>> calls;  // rpc, request as JSON
@@ -92,31 +93,74 @@ class FakeControl : public Control {
     if (rpc != forbidden) return {};
     return base::Error{base::ErrorCode::kPrivilege, 0, "a governed process may not do this", {}};
   }
-  base::Result<Status> get_status(const Peer& p, const GetStatusRequest& r) override { return answer<Status>("GetStatus", p, r); }
-  base::Result<DoctorReport> get_doctor(const Peer& p, const GetDoctorRequest& r) override { return answer<DoctorReport>("GetDoctor", p, r); }
-  base::Result<base::Unit> observe(const Peer& p, const ObserveRequest& r, std::shared_ptr<LineStream> stream) override {
+  base::Result<Status> get_status(const Peer& p, const GetStatusRequest& r) override {
+    return answer<Status>("GetStatus", p, r);
+  }
+  base::Result<DoctorReport> get_doctor(const Peer& p, const GetDoctorRequest& r) override {
+    return answer<DoctorReport>("GetDoctor", p, r);
+  }
+  base::Result<base::Unit> observe(const Peer& p, const ObserveRequest& r,
+                                   std::shared_ptr<LineStream> stream) override {
     record("Observe", p, r);
     return streams.open(r, std::move(stream));
   }
-  base::Result<TopSnapshot> get_top(const Peer& p, const GetTopRequest& r) override { return answer<TopSnapshot>("GetTop", p, r); }
-  base::Result<AgentList> list_agents(const Peer& p, const ListAgentsRequest& r) override { return answer<AgentList>("ListAgents", p, r); }
-  base::Result<CreateRunResponse> create_run(const Peer& p, const CreateRunRequest& r) override { return answer<CreateRunResponse>("CreateRun", p, r); }
-  base::Result<RunSummary> get_run(const Peer& p, const GetRunRequest& r) override { return answer<RunSummary>("GetRun", p, r); }
-  base::Result<RunSummary> finish_run(const Peer& p, const FinishRunRequest& r) override { return answer<RunSummary>("FinishRun", p, r); }
-  base::Result<BudgetList> list_budgets(const Peer& p, const ListBudgetsRequest& r) override { return answer<BudgetList>("ListBudgets", p, r); }
-  base::Result<BudgetList> set_budget(const Peer& p, const SetBudgetRequest& r) override { return answer<BudgetList>("SetBudget", p, r); }
-  base::Result<BudgetList> reset_budget(const Peer& p, const ResetBudgetRequest& r) override { return answer<BudgetList>("ResetBudget", p, r); }
-  base::Result<KillResponse> kill(const Peer& p, const KillRequest& r) override { return answer<KillResponse>("Kill", p, r); }
-  base::Result<ReleaseResponse> release(const Peer& p, const ReleaseRequest& r) override { return answer<ReleaseResponse>("Release", p, r); }
-  base::Result<KillList> list_kills(const Peer& p, const ListKillsRequest& r) override { return answer<KillList>("ListKills", p, r); }
-  base::Result<HeldList> list_held(const Peer& p, const ListHeldRequest& r) override { return answer<HeldList>("ListHeld", p, r); }
-  base::Result<PolicyReport> check_policy(const Peer& p, const CheckPolicyRequest& r) override { return answer<PolicyReport>("CheckPolicy", p, r); }
-  base::Result<PolicyReport> apply_policy(const Peer& p, const ApplyPolicyRequest& r) override { return answer<PolicyReport>("ApplyPolicy", p, r); }
-  base::Result<PolicyList> list_policies(const Peer& p, const ListPoliciesRequest& r) override { return answer<PolicyList>("ListPolicies", p, r); }
-  base::Result<PolicyList> remove_policy(const Peer& p, const RemovePolicyRequest& r) override { return answer<PolicyList>("RemovePolicy", p, r); }
-  base::Result<CoverageList> list_coverage(const Peer& p, const ListCoverageRequest& r) override { return answer<CoverageList>("ListCoverage", p, r); }
-  base::Result<CounterList> list_counters(const Peer& p, const ListCountersRequest& r) override { return answer<CounterList>("ListCounters", p, r); }
-  base::Result<PriceList> list_prices(const Peer& p, const ListPricesRequest& r) override { return answer<PriceList>("ListPrices", p, r); }
+  base::Result<TopSnapshot> get_top(const Peer& p, const GetTopRequest& r) override {
+    return answer<TopSnapshot>("GetTop", p, r);
+  }
+  base::Result<AgentList> list_agents(const Peer& p, const ListAgentsRequest& r) override {
+    return answer<AgentList>("ListAgents", p, r);
+  }
+  base::Result<CreateRunResponse> create_run(const Peer& p, const CreateRunRequest& r) override {
+    return answer<CreateRunResponse>("CreateRun", p, r);
+  }
+  base::Result<RunSummary> get_run(const Peer& p, const GetRunRequest& r) override {
+    return answer<RunSummary>("GetRun", p, r);
+  }
+  base::Result<RunSummary> finish_run(const Peer& p, const FinishRunRequest& r) override {
+    return answer<RunSummary>("FinishRun", p, r);
+  }
+  base::Result<BudgetList> list_budgets(const Peer& p, const ListBudgetsRequest& r) override {
+    return answer<BudgetList>("ListBudgets", p, r);
+  }
+  base::Result<BudgetList> set_budget(const Peer& p, const SetBudgetRequest& r) override {
+    return answer<BudgetList>("SetBudget", p, r);
+  }
+  base::Result<BudgetList> reset_budget(const Peer& p, const ResetBudgetRequest& r) override {
+    return answer<BudgetList>("ResetBudget", p, r);
+  }
+  base::Result<KillResponse> kill(const Peer& p, const KillRequest& r) override {
+    return answer<KillResponse>("Kill", p, r);
+  }
+  base::Result<ReleaseResponse> release(const Peer& p, const ReleaseRequest& r) override {
+    return answer<ReleaseResponse>("Release", p, r);
+  }
+  base::Result<KillList> list_kills(const Peer& p, const ListKillsRequest& r) override {
+    return answer<KillList>("ListKills", p, r);
+  }
+  base::Result<HeldList> list_held(const Peer& p, const ListHeldRequest& r) override {
+    return answer<HeldList>("ListHeld", p, r);
+  }
+  base::Result<PolicyReport> check_policy(const Peer& p, const CheckPolicyRequest& r) override {
+    return answer<PolicyReport>("CheckPolicy", p, r);
+  }
+  base::Result<PolicyReport> apply_policy(const Peer& p, const ApplyPolicyRequest& r) override {
+    return answer<PolicyReport>("ApplyPolicy", p, r);
+  }
+  base::Result<PolicyList> list_policies(const Peer& p, const ListPoliciesRequest& r) override {
+    return answer<PolicyList>("ListPolicies", p, r);
+  }
+  base::Result<PolicyList> remove_policy(const Peer& p, const RemovePolicyRequest& r) override {
+    return answer<PolicyList>("RemovePolicy", p, r);
+  }
+  base::Result<CoverageList> list_coverage(const Peer& p, const ListCoverageRequest& r) override {
+    return answer<CoverageList>("ListCoverage", p, r);
+  }
+  base::Result<CounterList> list_counters(const Peer& p, const ListCountersRequest& r) override {
+    return answer<CounterList>("ListCounters", p, r);
+  }
+  base::Result<PriceList> list_prices(const Peer& p, const ListPricesRequest& r) override {
+    return answer<PriceList>("ListPrices", p, r);
+  }
 
  private:
   void record(const std::string& rpc, const Peer& peer, const google::protobuf::Message& request) {

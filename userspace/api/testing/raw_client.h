@@ -1,5 +1,5 @@
-// For tests: a connection that sends and reads exactly what the test says. Blocking, with one generous receive timeout so
-// that a broken server fails a test instead of hanging it.
+// For tests: a connection that sends and reads exactly what the test says. Blocking, with one generous receive timeout
+// so that a broken server fails a test instead of hanging it.
 #pragma once
 
 #include <arpa/inet.h>
@@ -60,7 +60,8 @@ class RawClient {
   }
 
  private:
-  RawClient(int family, const sockaddr* address, socklen_t size) : fd_(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  RawClient(int family, const sockaddr* address, socklen_t size)
+      : fd_(::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
     const timeval patience{30, 0};
     ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     connected_ = ::connect(fd_.get(), address, size) == 0;
