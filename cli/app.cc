@@ -87,6 +87,7 @@ void build(CLI::App& app, Context& context) {
   app.set_help_flag("-h,--help", "what there is, with examples");
   const char* socket = std::getenv("PENSTOCK_SOCKET");
   context.socket = socket != nullptr && *socket != '\0' ? socket : api::kDefaultSocket;
+  socket_option(app, context);  // before the command as well as after it
   add_run(app, context);
   add_status(app, context);
   add_doctor(app, context);
