@@ -67,7 +67,8 @@ std::string_view outcome(const Exchange& x) {
   if (refused(x)) return "refused";
   if (carried_out(x) && was_cut(x)) return "cut";
   if (x.error || x.status >= 400) return "error";
-  return x.status == 0 ? "no_answer" : "ok";
+  const bool piped = x.connection == 0 && x.timing.total_ns;  // a tool behind pipes answers without an HTTP status
+  return x.status == 0 && !piped ? "no_answer" : "ok";
 }
 
 // error.type of the conventions: a short closed set; "" for success.

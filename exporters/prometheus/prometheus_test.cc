@@ -193,6 +193,21 @@ TEST_F(PrometheusTest, ACutCallHasItsErrorType) {
   EXPECT_THAT(page, HasSubstr("outcome=\"refused\""));
 }
 
+TEST_F(PrometheusTest, AToolBehindPipesAnswersWithoutAStatus) {
+  make();
+  model::Exchange x;
+  x.kind = model::Kind::kMcp;
+  x.operation = "tools/call";
+  x.timing.total_ns = 5'000'000;
+  exporter_->on_exchange(x);
+  x.timing.total_ns.reset();
+  exporter_->on_exchange(x);
+  const std::string page = exporter_->render({});
+  EXPECT_THAT(page, HasSubstr("penstock_exchanges_total{kind=\"mcp\",outcome=\"ok\"} 1\n"));
+  EXPECT_THAT(page, HasSubstr("penstock_exchanges_total{kind=\"mcp\",outcome=\"no_answer\"} 1\n"));
+  EXPECT_THAT(page, HasSubstr("network_transport=\"pipe\""));
+}
+
 TEST_F(PrometheusTest, AMillionModelNamesStayBounded) {
   make();
   model::Exchange x = call();
