@@ -96,8 +96,8 @@ void check(const Config& config, const YamlDocument& document, std::vector<Diagn
   c.duration("defaults.heartbeat_timeout", d.heartbeat_timeout_ns(), 100 * kMs, 60 * kSecond, "from 100ms to 60s");
   for (const auto& [endpoint, provider] : config.endpoints()) {
     if (!valid_authority(endpoint, false))
-      c.fail("endpoints." + endpoint, fmt::format("`{}` is not host or host:port", endpoint), "for example llm.example.com:8443");
-    if (provider.empty()) c.fail("endpoints." + endpoint, fmt::format("endpoint `{}` names no provider", endpoint), "");
+      c.fail("endpoints." + endpoint, shown(endpoint) + " is not host or host:port", "for example llm.example.com:8443");
+    if (provider.empty()) c.fail("endpoints." + endpoint, fmt::format("endpoint {} names no provider", shown(endpoint)), "");
   }
   for (int i = 0; i < config.agents_size(); ++i)
     if (config.agents(i).match().ByteSizeLong() == 0)

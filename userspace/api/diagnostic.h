@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "userspace/base/result.h"
@@ -27,6 +28,9 @@ struct Diagnostic {
   // "file:line:column: message", "file: message" without a position; a warning says so. The hint is not part of it.
   std::string text() const;
 };
+
+// Text from a file, for a message: in backquotes, at most 40 characters, nothing that would upset a terminal.
+std::string shown(std::string_view text);
 
 bool has_errors(const std::vector<Diagnostic>& diagnostics);
 // The first error as an Error with code kUsage, saying how many more there are. PN_BUG without any error.

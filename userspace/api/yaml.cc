@@ -69,6 +69,11 @@ std::string Diagnostic::text() const {
   return out + message;
 }
 
+std::string shown(std::string_view text) {
+  const std::string_view start = base::utf8_prefix(text, 40);
+  return fmt::format("`{}{}`", base::printable_utf8(start), start.size() < text.size() ? "…" : "");
+}
+
 bool has_errors(const std::vector<Diagnostic>& diagnostics) {
   for (const Diagnostic& d : diagnostics)
     if (d.severity == Severity::kError) return true;
@@ -101,12 +106,6 @@ std::string_view kind_name(Kind kind) {
     case Kind::kMap: return "a map of keys";
   }
   return "";
-}
-
-// What was written, for messages: bounded, since it comes from the file.
-std::string shown(const std::string& scalar) {
-  const std::string_view start = base::utf8_prefix(scalar, 40);
-  return fmt::format("`{}{}`", base::printable_utf8(start), start.size() < scalar.size() ? "…" : "");
 }
 
 std::optional<std::uint64_t> whole_number(std::string_view text) {

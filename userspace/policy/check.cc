@@ -20,6 +20,7 @@ namespace penstock::policy {
 namespace {
 
 using api::Severity;
+using api::shown;
 
 constexpr std::uint64_t kMs = 1'000'000;
 constexpr std::uint64_t kHour = 3600 * 1000 * kMs;
@@ -63,7 +64,7 @@ class Checker {
       : index_(index), p_(policy), support_(support), report_(report) {}
 
   void run() {
-    if (!valid_name(p_.name(), true)) error("name", fmt::format("`{}` is no name for a policy", p_.name()), "use a-z, 0-9, and . _ - after the first letter");
+    if (!valid_name(p_.name(), true)) error("name", shown(p_.name()) + " is no name for a policy", "use a-z, 0-9, and . _ - after the first letter");
     match("match", p_.match());
     budgets();
     if (p_.rules_size() > kMaxRules) error("rules", fmt::format("more than {} rules", kMaxRules), "");
@@ -100,7 +101,7 @@ class Checker {
     if (!support_.kubernetes) {
       if (m.namespace__size() > 0) unsupported(in + "namespace", "`namespace`");
       if (m.pod_size() > 0) unsupported(in + "pod", "`pod`");
-      for (const api::Labelled& l : m.labels()) unsupported(in + "label." + l.label(), fmt::format("`label.{}`", l.label()));
+      for (const api::Labelled& l : m.labels()) unsupported(in + "label." + l.label(), shown("label." + l.label()));
     }
     for (const api::Labelled& l : m.labels()) globs(in + "label." + l.label(), l.values());
     if (m.service_account_size() > 0) unsupported(in + "service_account", "`service_account`");
@@ -111,7 +112,7 @@ class Checker {
     static const std::vector<std::string> kKinds{"llm", "mcp", "a2a"};
     for (const std::string& kind : m.kind()) {
       if (std::find(kKinds.begin(), kKinds.end(), kind) == kKinds.end()) {
-        error(path + ".kind", fmt::format("unknown kind `{}`", kind), api::nearest_hint(kind, kKinds, "kinds"));
+        error(path + ".kind", "unknown kind " + shown(kind), api::nearest_hint(kind, kKinds, "kinds"));
       } else if (kind != "llm" && !support_.tools) {
         unsupported(path + ".kind", fmt::format("kind `{}`", kind));
       }
@@ -141,16 +142,16 @@ class Checker {
   }
 
   void budget(const std::string& path, const api::Policy::Budget& b, std::set<std::string_view>& names) {
-    if (!valid_name(b.name(), false)) error(path + ".name", fmt::format("`{}` is no name for a budget", b.name()), "use a-z, 0-9, and _ - after the first letter");
-    if (!names.insert(b.name()).second) error(path + ".name", fmt::format("two budgets are named `{}`", b.name()), "names are unique within a policy");
-    if (!b.has_nano_usd() && !b.has_tokens() && !b.has_requests()) error(path, fmt::format("budget `{}` has no limit", b.name()), "give `usd`, `tokens` or `requests`");
+    if (!valid_name(b.name(), false)) error(path + ".name", shown(b.name()) + " is no name for a budget", "use a-z, 0-9, and _ - after the first letter");
+    if (!names.insert(b.name()).second) error(path + ".name", fmt::format("two budgets are named {}", shown(b.name())), "names are unique within a policy");
+    if (!b.has_nano_usd() && !b.has_tokens() && !b.has_requests()) error(path, fmt::format("budget {} has no limit", shown(b.name())), "give `usd`, `tokens` or `requests`");
     if (b.nano_usd() < 0) error(path + ".usd", "`usd` must not be negative", "");
     std::set<std::string_view> seen;
     for (int i = 0; i < b.per_size(); ++i) {
       const std::string where = b.per_size() == 1 ? path + ".per" : fmt::format("{}.per[{}]", path, i);
-      if (!is_dimension(b.per(i))) error(where, fmt::format("unknown dimension `{}`", b.per(i)), api::nearest_hint(b.per(i), dimensions(), "dimensions"));
-      if (!seen.insert(b.per(i)).second) error(where, fmt::format("dimension `{}` is given twice", b.per(i)), "");
-      if (!support_.kubernetes && (b.per(i) == "namespace" || b.per(i) == "pod" || b.per(i).starts_with("label."))) unsupported(where, fmt::format("`per: {}`", b.per(i)));
+      if (!is_dimension(b.per(i))) error(where, "unknown dimension " + shown(b.per(i)), api::nearest_hint(b.per(i), dimensions(), "dimensions"));
+      if (!seen.insert(b.per(i)).second) error(where, fmt::format("dimension {} is given twice", shown(b.per(i))), "");
+      if (!support_.kubernetes && (b.per(i) == "namespace" || b.per(i) == "pod" || b.per(i).starts_with("label."))) unsupported(where, shown("per: " + b.per(i)));
       if (!support_.tools && b.per(i) == "tool") unsupported(where, "`per: tool`");
     }
     window(path, b);
@@ -182,13 +183,13 @@ class Checker {
     const bool looks_like_one = b.tz().size() <= 64 && b.tz().front() != '/' && b.tz().find("..") == std::string::npos &&
                                 std::all_of(b.tz().begin(), b.tz().end(), [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '/' || c == '_' || c == '-' || c == '+'; });
     if (!looks_like_one || (support_.timezone_known != nullptr && !support_.timezone_known(b.tz())))
-      error(path + ".tz", fmt::format("unknown time zone `{}`", b.tz().substr(0, 64)), "a name such as Europe/Berlin; its rules must be installed (tzdata)");
+      error(path + ".tz", "unknown time zone " + shown(b.tz()), "a name such as Europe/Berlin; its rules must be installed (tzdata)");
   }
 
   void rule(const std::string& path, const api::Policy::Rule& r, std::set<std::string_view>& names) {
     if (!r.name().empty()) {
-      if (!valid_name(r.name(), false)) error(path + ".name", fmt::format("`{}` is no name for a rule", r.name()), "use a-z, 0-9, and _ - after the first letter");
-      if (!names.insert(r.name()).second) error(path + ".name", fmt::format("two rules are named `{}`", r.name()), "names are unique within a policy");
+      if (!valid_name(r.name(), false)) error(path + ".name", shown(r.name()) + " is no name for a rule", "use a-z, 0-9, and _ - after the first letter");
+      if (!names.insert(r.name()).second) error(path + ".name", fmt::format("two rules are named {}", shown(r.name())), "names are unique within a policy");
     }
     const int kinds = r.has_deny() + r.has_allow() + r.has_approve();
     if (kinds != 1) return error(path, kinds == 0 ? "the rule says neither deny, allow nor approve" : "the rule says more than one of deny, allow and approve", "one of them in each rule");
@@ -233,7 +234,7 @@ void validate(const api::PolicySet& set, const Support& support, const Report& r
   for (int i = 0; i < std::min(set.policies_size(), kMaxPolicies); ++i) {
     const api::Policy& policy = set.policies(i);
     Checker(i, policy, support, report).run();
-    if (!names.emplace(policy.name(), i).second) report(i, "name", Severity::kError, fmt::format("two policies are named `{}`", policy.name()), "names are unique among all files");
+    if (!names.emplace(policy.name(), i).second) report(i, "name", Severity::kError, fmt::format("two policies are named {}", shown(policy.name())), "names are unique among all files");
   }
 }
 
@@ -312,9 +313,9 @@ void diff_keys(const std::string& what, const google::protobuf::Message& before,
     const auto a = old_keys.find(key);
     const auto b = new_keys.find(key);
     if (a != old_keys.end() && b != new_keys.end() && a->second == b->second) continue;
-    const auto shown = [&](const auto& it, const auto& end) { return it == end ? std::optional<std::string>("(none)") : short_value(it->second); };
-    const auto was = shown(a, old_keys.end());
-    const auto is = shown(b, new_keys.end());
+    const auto value_of = [&](const auto& it, const auto& end) { return it == end ? std::optional<std::string>("(none)") : short_value(it->second); };
+    const auto was = value_of(a, old_keys.end());
+    const auto is = value_of(b, new_keys.end());
     out.push_back(was && is ? fmt::format("~ {}: {} {} -> {}", what, key, *was, *is) : fmt::format("~ {}: {} changed", what, key));
   }
 }
@@ -361,7 +362,7 @@ std::vector<api::Diagnostic> check(const api::PolicySet& set, const Support& sup
   std::vector<api::Diagnostic> out;
   validate(set, support, [&](int index, const std::string& path, Severity severity, std::string message, std::string hint) {
     const std::string& name = set.policies(std::min(index, set.policies_size() - 1)).name();
-    out.push_back({severity, "", {}, fmt::format("policy `{}`: {}: {}", name, path, message), std::move(hint)});
+    out.push_back({severity, "", {}, fmt::format("policy {}: {}: {}", shown(name), path, message), std::move(hint)});
   });
   return out;
 }
