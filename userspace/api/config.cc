@@ -39,15 +39,16 @@ bool valid_authority(std::string_view text, bool port_required) {
     has_port = end + 1 < text.size();
     if (has_port && text[end + 1] != ':') return false;
     if (has_port) port = text.substr(end + 2);
-  } else if (const std::size_t colon = text.find(':'); colon != std::string_view::npos && text.find(':', colon + 1) == std::string_view::npos) {
+  } else if (const std::size_t colon = text.find(':');
+             colon != std::string_view::npos && text.find(':', colon + 1) == std::string_view::npos) {
     host = text.substr(0, colon);
     port = text.substr(colon + 1);
     has_port = true;
   }
   if (has_port ? !valid_port(port) : port_required) return false;
   for (char c : host) {
-    const bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_' || c == ':' ||
-                    c == '*';
+    const bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+                    c == '-' || c == '_' || c == ':' || c == '*';
     if (!ok) return false;
   }
   return !host.empty();
@@ -61,13 +62,15 @@ class Check {
     out_.push_back({Severity::kError, document_.file, document_.find(path), std::move(message), std::move(hint)});
   }
   void absolute(std::string_view path, const std::string& value) {
-    if (value.empty() || value.front() != '/') fail(path, fmt::format("`{}` must be an absolute path", path), "begin it with /");
+    if (value.empty() || value.front() != '/')
+      fail(path, fmt::format("`{}` must be an absolute path", path), "begin it with /");
   }
   void ring(std::string_view path, std::uint64_t bytes) {
     if (bytes < kMinRing || bytes > kMaxRing || (bytes & (bytes - 1)) != 0)
       fail(path, fmt::format("`{}` must be a power of two from 64KiB to 1GiB", path), "for example 16MiB");
   }
-  void duration(std::string_view path, std::uint64_t ns, std::uint64_t min_ns, std::uint64_t max_ns, std::string_view range) {
+  void duration(std::string_view path, std::uint64_t ns, std::uint64_t min_ns, std::uint64_t max_ns,
+                std::string_view range) {
     if (ns < min_ns || ns > max_ns) fail(path, fmt::format("`{}` must be {}", path, range), "");
   }
 
@@ -85,7 +88,8 @@ void check(const Config& config, const YamlDocument& document, std::vector<Diagn
   c.absolute("socket.path", config.socket().path());
   constexpr std::size_t kMaxSocketPath = 107;  // sun_path of sockaddr_un, with its NUL
   if (config.socket().path().size() > kMaxSocketPath)
-    c.fail("socket.path", fmt::format("`socket.path` is longer than {} bytes", kMaxSocketPath), "unix sockets allow no more");
+    c.fail("socket.path", fmt::format("`socket.path` is longer than {} bytes", kMaxSocketPath),
+           "unix sockets allow no more");
   if (!config.policies().empty()) c.absolute("policies", config.policies());
   if (!config.prices().empty()) c.absolute("prices", config.prices());
   c.ring("rings.events", config.rings().events_bytes());
@@ -96,12 +100,15 @@ void check(const Config& config, const YamlDocument& document, std::vector<Diagn
   c.duration("defaults.heartbeat_timeout", d.heartbeat_timeout_ns(), 100 * kMs, 60 * kSecond, "from 100ms to 60s");
   for (const auto& [endpoint, provider] : config.endpoints()) {
     if (!valid_authority(endpoint, false))
-      c.fail("endpoints." + endpoint, shown(endpoint) + " is not host or host:port", "for example llm.example.com:8443");
-    if (provider.empty()) c.fail("endpoints." + endpoint, fmt::format("endpoint {} names no provider", shown(endpoint)), "");
+      c.fail("endpoints." + endpoint, shown(endpoint) + " is not host or host:port",
+             "for example llm.example.com:8443");
+    if (provider.empty())
+      c.fail("endpoints." + endpoint, fmt::format("endpoint {} names no provider", shown(endpoint)), "");
   }
   for (int i = 0; i < config.agents_size(); ++i)
     if (config.agents(i).match().ByteSizeLong() == 0)
-      c.fail(fmt::format("agents[{}].match", i), "`match` is empty: it would name every agent", "give at least one key");
+      c.fail(fmt::format("agents[{}].match", i), "`match` is empty: it would name every agent",
+             "give at least one key");
 }
 
 }  // namespace
@@ -129,8 +136,8 @@ LoadedConfig read_config(std::string_view text, const std::string& file) {
   YamlFile read = read_yaml(text, file, Config::default_instance());
   loaded.diagnostics = std::move(read.diagnostics);
   if (read.documents.size() > 1)
-    loaded.diagnostics.push_back(
-        {Severity::kError, file, read.documents[1].at, "a configuration is one document", "put policies into files of their own (`policies:`)"});
+    loaded.diagnostics.push_back({Severity::kError, file, read.documents[1].at, "a configuration is one document",
+                                  "put policies into files of their own (`policies:`)"});
   YamlDocument empty;
   empty.file = file;
   const YamlDocument& document = read.documents.empty() ? empty : read.documents.front();

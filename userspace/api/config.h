@@ -18,8 +18,8 @@ struct LoadedConfig {
 // What holds without a configuration file.
 Config default_config();
 
-// Reads `text` (an empty one is the default configuration). Names of providers in `endpoints` are not checked here: this
-// layer does not know them.
+// Reads `text` (an empty one is the default configuration). Names of providers in `endpoints` are not checked here:
+// this layer does not know them.
 LoadedConfig read_config(std::string_view text, const std::string& file);
 
 // The same for a file; fails (kUsage) when it cannot be read or has an error, the message being the first diagnostic.

@@ -14,8 +14,8 @@ namespace pb = google::protobuf;
 namespace {
 
 bool is_group(const SchemaKey& k) {
-  return k.field->cpp_type() == pb::FieldDescriptor::CPPTYPE_MESSAGE && k.options.spelling() == SPELLING_PLAIN && !k.field->is_map() &&
-         !k.prefixed;
+  return k.field->cpp_type() == pb::FieldDescriptor::CPPTYPE_MESSAGE && k.options.spelling() == SPELLING_PLAIN &&
+         !k.field->is_map() && !k.prefixed;
 }
 
 std::string value_form(const SchemaKey& k) {
@@ -60,7 +60,9 @@ void table(const pb::Descriptor& type, const std::string& title, Titles& done, s
       continue;
     }
     const std::string name = k.prefixed ? k.name + "NAME" : k.name;
-    const std::string absent = k.options.required() ? "*required*" : k.options.initial().empty() ? "–" : k.options.initial();
+    const std::string absent = k.options.required()          ? "*required*"
+                               : k.options.initial().empty() ? "–"
+                                                             : k.options.initial();
     out += "| `" + name + "` | " + value_form(k) + " | " + k.options.doc() + " | " + absent + " |\n";
   }
   if (!shared.empty()) out += "| … | | all keys of " + shared + " | |\n";

@@ -199,14 +199,22 @@ std::string format_rate(const Rate& rate) {
 
 std::string_view expectation(Spelling spelling) {
   switch (spelling) {
-    case SPELLING_USD: return "an amount in US dollars such as 25 or 0.50";
-    case SPELLING_COUNT: return "a number such as 1500, 200k or 2M";
-    case SPELLING_DURATION: return "a duration such as 250ms, 60s, 10m or 1d";
-    case SPELLING_PERCENT: return "a percentage such as 80% or 12.5%";
-    case SPELLING_BYTES: return "a size such as 4096, 64KiB or 8MiB";
-    case SPELLING_WINDOW: return "a window such as 1d, 1w, 1mo or 60s rolling";
-    case SPELLING_RATE: return "a rate such as 5 in 60s";
-    default: return "a value";
+    case SPELLING_USD:
+      return "an amount in US dollars such as 25 or 0.50";
+    case SPELLING_COUNT:
+      return "a number such as 1500, 200k or 2M";
+    case SPELLING_DURATION:
+      return "a duration such as 250ms, 60s, 10m or 1d";
+    case SPELLING_PERCENT:
+      return "a percentage such as 80% or 12.5%";
+    case SPELLING_BYTES:
+      return "a size such as 4096, 64KiB or 8MiB";
+    case SPELLING_WINDOW:
+      return "a window such as 1d, 1w, 1mo or 60s rolling";
+    case SPELLING_RATE:
+      return "a rate such as 5 in 60s";
+    default:
+      return "a value";
   }
 }
 

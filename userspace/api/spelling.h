@@ -11,12 +11,12 @@
 
 namespace penstock::api {
 
-std::optional<std::uint64_t> parse_count(std::string_view text);         // 1500 · 200k · 1.5M · 2G
-std::optional<std::uint64_t> parse_duration_ns(std::string_view text);   // 250ms · 60s · 1h30m · 1d · 2w
-std::optional<std::uint32_t> parse_permille(std::string_view text);       // 80% · 12.5%
-std::optional<std::uint64_t> parse_bytes(std::string_view text);         // 4096 · 64KiB · 8MiB · 1GiB
-std::optional<Window> parse_window(std::string_view text);               // 1d · 1mo · 60s rolling · 1h calendar
-std::optional<Rate> parse_rate(std::string_view text);                   // 5 in 60s
+std::optional<std::uint64_t> parse_count(std::string_view text);        // 1500 · 200k · 1.5M · 2G
+std::optional<std::uint64_t> parse_duration_ns(std::string_view text);  // 250ms · 60s · 1h30m · 1d · 2w
+std::optional<std::uint32_t> parse_permille(std::string_view text);     // 80% · 12.5%
+std::optional<std::uint64_t> parse_bytes(std::string_view text);        // 4096 · 64KiB · 8MiB · 1GiB
+std::optional<Window> parse_window(std::string_view text);              // 1d · 1mo · 60s rolling · 1h calendar
+std::optional<Rate> parse_rate(std::string_view text);                  // 5 in 60s
 
 std::string format_count(std::uint64_t count);
 std::string format_duration_ns(std::uint64_t ns);

@@ -15,7 +15,8 @@ TEST(Spelling, Counts) {
   EXPECT_EQ(parse_count("2M"), 2'000'000u);
   EXPECT_EQ(parse_count("1.25M"), 1'250'000u);
   EXPECT_EQ(parse_count("18446744073709551615"), 18446744073709551615u);
-  for (const char* bad : {"", "k", "1.5", "1.", ".5k", "1.2345k", "-1", "+1", "1 k", "2m", "2K", "1e3", "18446744073709551616", "99999999999999999G"})
+  for (const char* bad : {"", "k", "1.5", "1.", ".5k", "1.2345k", "-1", "+1", "1 k", "2m", "2K", "1e3",
+                          "18446744073709551616", "99999999999999999G"})
     EXPECT_EQ(parse_count(bad), std::nullopt) << bad;
 }
 
@@ -33,13 +34,15 @@ TEST(Spelling, Percentages) {
   EXPECT_EQ(parse_permille("80%"), 800u);
   EXPECT_EQ(parse_permille("12.5%"), 125u);
   EXPECT_EQ(parse_permille("0.5%"), 5u);
-  for (const char* bad : {"", "%", "80", "80 %", "1.25%", "1.%", "-1%"}) EXPECT_EQ(parse_permille(bad), std::nullopt) << bad;
+  for (const char* bad : {"", "%", "80", "80 %", "1.25%", "1.%", "-1%"})
+    EXPECT_EQ(parse_permille(bad), std::nullopt) << bad;
 }
 
 TEST(Spelling, Sizes) {
   EXPECT_EQ(parse_bytes("4096"), 4096u);
   EXPECT_EQ(parse_bytes("8MiB"), 8u << 20);
-  for (const char* bad : {"", "8MB", "8m", "1.5MiB", "99999999999GiB"}) EXPECT_EQ(parse_bytes(bad), std::nullopt) << bad;
+  for (const char* bad : {"", "8MB", "8m", "1.5MiB", "99999999999GiB"})
+    EXPECT_EQ(parse_bytes(bad), std::nullopt) << bad;
 }
 
 TEST(Spelling, Windows) {
@@ -62,7 +65,8 @@ TEST(Spelling, Rates) {
   ASSERT_TRUE(rate);
   EXPECT_EQ(rate->count(), 5u);
   EXPECT_EQ(rate->within_ns(), 60 * kSecond);
-  for (const char* bad : {"", "5", "5 in", "5 in 0s", "in 60s", "5in 60s", "5 in  60s"}) EXPECT_EQ(parse_rate(bad), std::nullopt) << bad;
+  for (const char* bad : {"", "5", "5 in", "5 in 0s", "in 60s", "5in 60s", "5 in  60s"})
+    EXPECT_EQ(parse_rate(bad), std::nullopt) << bad;
 }
 
 TEST(Spelling, FormattingIsTheReverse) {

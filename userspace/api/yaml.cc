@@ -100,10 +100,14 @@ using Kind = YamlNode::Kind;
 
 std::string_view kind_name(Kind kind) {
   switch (kind) {
-    case Kind::kNull: return "nothing";
-    case Kind::kScalar: return "a single value";
-    case Kind::kList: return "a list";
-    case Kind::kMap: return "a map of keys";
+    case Kind::kNull:
+      return "nothing";
+    case Kind::kScalar:
+      return "a single value";
+    case Kind::kList:
+      return "a list";
+    case Kind::kMap:
+      return "a map of keys";
   }
   return "";
 }
@@ -114,7 +118,8 @@ std::optional<std::uint64_t> whole_number(std::string_view text) {
 
 class Reader {
  public:
-  Reader(const std::string& file, const YamlOptions& options, YamlFile& out) : file_(file), options_(options), out_(out) {}
+  Reader(const std::string& file, const YamlOptions& options, YamlFile& out)
+      : file_(file), options_(options), out_(out) {}
 
   bool full() const { return out_.diagnostics.size() >= options_.max_diagnostics; }
 
@@ -158,7 +163,8 @@ class Reader {
       }
       const SchemaKey* found = nullptr;
       for (const SchemaKey& k : keys)
-        if (k.prefixed ? name.scalar.starts_with(k.name) && name.scalar.size() > k.name.size() : name.scalar == k.name) found = &k;
+        if (k.prefixed ? name.scalar.starts_with(k.name) && name.scalar.size() > k.name.size() : name.scalar == k.name)
+          found = &k;
       if (found == nullptr) {
         std::vector<std::string> names;
         for (const SchemaKey& k : keys) names.push_back(k.prefixed ? k.name + "NAME" : k.name);
@@ -166,7 +172,8 @@ class Reader {
         continue;
       }
       pb::Message* target = &message;
-      for (const pb::FieldDescriptor* step : found->through) target = target->GetReflection()->MutableMessage(target, step);
+      for (const pb::FieldDescriptor* step : found->through)
+        target = target->GetReflection()->MutableMessage(target, step);
       const std::string value_path = path.empty() ? name.scalar : path + "." + name.scalar;
       document_->positions.emplace(value_path, value.at);
       field(*found, name, value, *target, value_path);
@@ -175,17 +182,20 @@ class Reader {
       if (k.options.required() && !seen.contains(k.name))
         error(node.at, fmt::format("key `{}` is missing", k.name), k.options.doc());
     if (top && options_.kind_required && !seen.contains("kind"))
-      error(node.at, "key `kind` is missing", fmt::format("begin the document with `kind: {}`", message.GetDescriptor()->name()));
+      error(node.at, "key `kind` is missing",
+            fmt::format("begin the document with `kind: {}`", message.GetDescriptor()->name()));
   }
 
   void check_kind(const YamlNode& value, const pb::Message& message) {
     const std::string& expected = message.GetDescriptor()->name();
     if (value.kind == Kind::kScalar && value.scalar == expected) return;
-    error(value.at, value.kind == Kind::kScalar ? fmt::format("unknown kind {}", shown(value.scalar)) : "`kind` must be a word",
+    error(value.at,
+          value.kind == Kind::kScalar ? fmt::format("unknown kind {}", shown(value.scalar)) : "`kind` must be a word",
           fmt::format("this file holds `kind: {}` documents", expected));
   }
 
-  void field(const SchemaKey& k, const YamlNode& name, const YamlNode& value, pb::Message& message, const std::string& path) {
+  void field(const SchemaKey& k, const YamlNode& name, const YamlNode& value, pb::Message& message,
+             const std::string& path) {
     const pb::FieldDescriptor& f = *k.field;
     const pb::Reflection& reflection = *message.GetReflection();
     if (value.kind == Kind::kNull) {
@@ -211,12 +221,14 @@ class Reader {
 
   void expected(const YamlNode& value, std::string_view what) {
     error(value.at,
-          fmt::format("expected {}, found {}", what, value.kind == Kind::kScalar ? shown(value.scalar) : std::string(kind_name(value.kind))),
+          fmt::format("expected {}, found {}", what,
+                      value.kind == Kind::kScalar ? shown(value.scalar) : std::string(kind_name(value.kind))),
           "");
   }
 
   // `key: x` is short for `key: [x]`, except for lists of maps.
-  void list(const SchemaKey& k, const pb::FieldDescriptor& f, const YamlNode& value, pb::Message& message, const std::string& path) {
+  void list(const SchemaKey& k, const pb::FieldDescriptor& f, const YamlNode& value, pb::Message& message,
+            const std::string& path) {
     const bool messages = f.cpp_type() == pb::FieldDescriptor::CPPTYPE_MESSAGE;
     if (value.kind == Kind::kScalar && !messages) return scalar(k, f, value, message);
     if (value.kind != Kind::kList) return expected(value, "a list");
@@ -257,7 +269,8 @@ class Reader {
 
   void scalar(const SchemaKey& k, const pb::FieldDescriptor& f, const YamlNode& value, pb::Message& message) {
     if (value.kind != Kind::kScalar) {
-      return expected(value, k.options.spelling() == SPELLING_PLAIN ? "a single value" : expectation(k.options.spelling()));
+      return expected(value,
+                      k.options.spelling() == SPELLING_PLAIN ? "a single value" : expectation(k.options.spelling()));
     }
     if (k.options.spelling() != SPELLING_PLAIN) return spelled_value(k, f, value, message);
     const std::string& text = value.scalar;
@@ -275,8 +288,10 @@ class Reader {
         if (!number) return expected(value, "a whole number");
         return set_unsigned(f, *number, value, message);
       }
-      case pb::FieldDescriptor::CPPTYPE_ENUM: return enum_value(f, value, message);
-      default: PN_BUG("schema: no plain spelling for the type of " + f.full_name());
+      case pb::FieldDescriptor::CPPTYPE_ENUM:
+        return enum_value(f, value, message);
+      default:
+        PN_BUG("schema: no plain spelling for the type of " + f.full_name());
     }
   }
 
@@ -289,8 +304,10 @@ class Reader {
   }
 
   void set_unsigned(const pb::FieldDescriptor& f, std::uint64_t number, const YamlNode& value, pb::Message& message) {
-    if (f.cpp_type() == pb::FieldDescriptor::CPPTYPE_UINT64) return message.GetReflection()->SetUInt64(&message, &f, number);
-    if (number > std::numeric_limits<std::uint32_t>::max()) return error(value.at, fmt::format("{} is too large", shown(value.scalar)), "");
+    if (f.cpp_type() == pb::FieldDescriptor::CPPTYPE_UINT64)
+      return message.GetReflection()->SetUInt64(&message, &f, number);
+    if (number > std::numeric_limits<std::uint32_t>::max())
+      return error(value.at, fmt::format("{} is too large", shown(value.scalar)), "");
     const auto narrow = static_cast<std::uint32_t>(number);
     if (f.is_repeated()) return message.GetReflection()->AddUInt32(&message, &f, narrow);
     message.GetReflection()->SetUInt32(&message, &f, narrow);
@@ -319,17 +336,26 @@ class Reader {
       case SPELLING_USD:
         if (auto amount = model::parse_usd(text)) return reflection.SetInt64(&message, &f, amount->value);
         break;
-      case SPELLING_COUNT: number = parse_count(text); break;
-      case SPELLING_DURATION: number = parse_duration_ns(text); break;
-      case SPELLING_PERCENT: number = parse_permille(text); break;
-      case SPELLING_BYTES: number = parse_bytes(text); break;
+      case SPELLING_COUNT:
+        number = parse_count(text);
+        break;
+      case SPELLING_DURATION:
+        number = parse_duration_ns(text);
+        break;
+      case SPELLING_PERCENT:
+        number = parse_permille(text);
+        break;
+      case SPELLING_BYTES:
+        number = parse_bytes(text);
+        break;
       case SPELLING_WINDOW:
         if (auto window = parse_window(text)) return reflection.MutableMessage(&message, &f)->CopyFrom(*window);
         break;
       case SPELLING_RATE:
         if (auto rate = parse_rate(text)) return reflection.MutableMessage(&message, &f)->CopyFrom(*rate);
         break;
-      default: PN_BUG("schema: unknown spelling of " + f.full_name());
+      default:
+        PN_BUG("schema: unknown spelling of " + f.full_name());
     }
     if (!number) return expected(value, expectation(k.options.spelling()));
     set_unsigned(f, *number, value, message);
@@ -343,7 +369,8 @@ class Reader {
 
 }  // namespace
 
-YamlFile read_yaml(std::string_view text, const std::string& file, const pb::Message& prototype, const YamlOptions& options) {
+YamlFile read_yaml(std::string_view text, const std::string& file, const pb::Message& prototype,
+                   const YamlOptions& options) {
   YamlFile out;
   YamlTrees trees = parse_trees(text, file, options);
   Reader reader(file, options, out);
@@ -359,7 +386,9 @@ base::Result<std::string> read_text_file(const std::string& path, std::size_t ma
   auto text = base::read_small_file(path, max_bytes);
   if (text) return text;
   const int err = text.error().errno_;
-  if (err == EFBIG) return base::Error{base::ErrorCode::kUsage, 0, fmt::format("{}: larger than {} bytes", path, max_bytes), "split it into several files"};
+  if (err == EFBIG)
+    return base::Error{base::ErrorCode::kUsage, 0, fmt::format("{}: larger than {} bytes", path, max_bytes),
+                       "split it into several files"};
   return base::Error{base::ErrorCode::kUsage, err, path + ": cannot be read", err == ENOENT ? "check the path" : ""};
 }
 

@@ -1,9 +1,9 @@
 // Strict YAML to protobuf, and back. The schema is the message type with the options of schema.proto.
 //
-// Everything not understood is an error with its place: an unknown or repeated key, a wrong type, a value out of range, a
-// missing required key. Anchors, aliases, tags and merge keys are refused, so a document is never larger than its text;
-// size, depth and number of nodes are bounded. Hostile bytes yield diagnostics, never a crash and never an exception.
-// Pure functions; thread-safe.
+// Everything not understood is an error with its place: an unknown or repeated key, a wrong type, a value out of range,
+// a missing required key. Anchors, aliases, tags and merge keys are refused, so a document is never larger than its
+// text; size, depth and number of nodes are bounded. Hostile bytes yield diagnostics, never a crash and never an
+// exception. Pure functions; thread-safe.
 #pragma once
 
 #include <google/protobuf/message.h>
@@ -21,7 +21,7 @@ namespace penstock::api {
 
 struct YamlOptions {
   std::size_t max_bytes = 1 << 20;
-  std::size_t max_nodes = 100'000;   // scalars, lists and maps of the whole text
+  std::size_t max_nodes = 100'000;  // scalars, lists and maps of the whole text
   std::size_t max_depth = 16;
   std::size_t max_documents = 1024;
   std::size_t max_diagnostics = 50;  // then reading stops

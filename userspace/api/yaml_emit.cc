@@ -18,7 +18,9 @@ namespace {
 // Plain only where no YAML reader could take the text for something else; everything else is double-quoted.
 std::string quoted(const std::string& text) {
   const auto is_alpha = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '/'; };
-  const auto is_safe = [&](char c) { return is_alpha(c) || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '/'; };
+  const auto is_safe = [&](char c) {
+    return is_alpha(c) || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '/';
+  };
   std::string lower = text;
   for (char& c : lower)
     if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
@@ -48,11 +50,16 @@ std::string scalar(const SchemaKey& k, const pb::FieldDescriptor& f, const pb::M
     return f.cpp_type() == pb::FieldDescriptor::CPPTYPE_UINT32 ? r.GetUInt32(m, &f) : r.GetUInt64(m, &f);
   };
   switch (k.options.spelling()) {
-    case SPELLING_USD: return model::format_usd({r.GetInt64(m, &f)});
-    case SPELLING_COUNT: return format_count(number());
-    case SPELLING_DURATION: return format_duration_ns(number());
-    case SPELLING_PERCENT: return format_permille(static_cast<std::uint32_t>(number()));
-    case SPELLING_BYTES: return format_bytes(number());
+    case SPELLING_USD:
+      return model::format_usd({r.GetInt64(m, &f)});
+    case SPELLING_COUNT:
+      return format_count(number());
+    case SPELLING_DURATION:
+      return format_duration_ns(number());
+    case SPELLING_PERCENT:
+      return format_permille(static_cast<std::uint32_t>(number()));
+    case SPELLING_BYTES:
+      return format_bytes(number());
     case SPELLING_WINDOW: {
       Window window;
       window.CopyFrom(r.GetMessage(m, &f));
@@ -63,13 +70,18 @@ std::string scalar(const SchemaKey& k, const pb::FieldDescriptor& f, const pb::M
       rate.CopyFrom(r.GetMessage(m, &f));
       return format_rate(rate);
     }
-    default: break;
+    default:
+      break;
   }
   switch (f.cpp_type()) {
-    case pb::FieldDescriptor::CPPTYPE_STRING: return quoted(index < 0 ? r.GetString(m, &f) : r.GetRepeatedString(m, &f, index));
-    case pb::FieldDescriptor::CPPTYPE_BOOL: return r.GetBool(m, &f) ? "true" : "false";
-    case pb::FieldDescriptor::CPPTYPE_ENUM: return enum_spelling(index < 0 ? *r.GetEnum(m, &f) : *r.GetRepeatedEnum(m, &f, index));
-    default: return std::to_string(number());
+    case pb::FieldDescriptor::CPPTYPE_STRING:
+      return quoted(index < 0 ? r.GetString(m, &f) : r.GetRepeatedString(m, &f, index));
+    case pb::FieldDescriptor::CPPTYPE_BOOL:
+      return r.GetBool(m, &f) ? "true" : "false";
+    case pb::FieldDescriptor::CPPTYPE_ENUM:
+      return enum_spelling(index < 0 ? *r.GetEnum(m, &f) : *r.GetRepeatedEnum(m, &f, index));
+    default:
+      return std::to_string(number());
   }
 }
 
@@ -91,7 +103,8 @@ void write(const pb::Message& m, std::size_t indent, std::string& out) {
     const pb::FieldDescriptor& f = *k.field;
     const pb::Reflection& r = *holder->GetReflection();
     if (!present || (f.is_repeated() ? r.FieldSize(*holder, &f) == 0 : !r.HasField(*holder, &f))) continue;
-    const bool is_message = f.cpp_type() == pb::FieldDescriptor::CPPTYPE_MESSAGE && k.options.spelling() == SPELLING_PLAIN;
+    const bool is_message =
+        f.cpp_type() == pb::FieldDescriptor::CPPTYPE_MESSAGE && k.options.spelling() == SPELLING_PLAIN;
     if (k.prefixed) {
       for (int i = 0; i < r.FieldSize(*holder, &f); ++i) {
         const pb::Message& labelled = r.GetRepeatedMessage(*holder, &f, i);
@@ -104,7 +117,8 @@ void write(const pb::Message& m, std::size_t indent, std::string& out) {
       for (int i = 0; i < r.FieldSize(*holder, &f); ++i) {
         const pb::Message& entry = r.GetRepeatedMessage(*holder, &f, i);
         const pb::Reflection& er = *entry.GetReflection();
-        entries.emplace_back(er.GetString(entry, f.message_type()->map_key()), er.GetString(entry, f.message_type()->map_value()));
+        entries.emplace_back(er.GetString(entry, f.message_type()->map_key()),
+                             er.GetString(entry, f.message_type()->map_value()));
       }
       std::sort(entries.begin(), entries.end());  // a map field has no order of its own
       out += pad + k.name + ":\n";

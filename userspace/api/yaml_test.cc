@@ -12,7 +12,9 @@ namespace {
 
 using ::testing::HasSubstr;
 
-YamlFile read(std::string_view text, YamlOptions options = {}) { return read_yaml(text, "p.yaml", Policy::default_instance(), options); }
+YamlFile read(std::string_view text, YamlOptions options = {}) {
+  return read_yaml(text, "p.yaml", Policy::default_instance(), options);
+}
 
 // Every diagnostic as "file:line:column: message | hint", one a line.
 std::string complaints(std::string_view text, YamlOptions options = {}) {
@@ -93,7 +95,8 @@ TEST(Yaml, WritesWhatItReads) {
 }
 
 TEST(Yaml, QuotesWhatWouldMeanSomethingElse) {
-  for (const char* odd : {"true", "null", "~", "12", "a: b", "- x", "*", "&a", "\"", "\\", " x", "x ", "#c", "a\tb", "é…", "%", "{", "y"}) {
+  for (const char* odd : {"true", "null", "~", "12", "a: b", "- x", "*", "&a", "\"", "\\", " x", "x ", "#c", "a\tb",
+                          "é…", "%", "{", "y"}) {
     Policy p;
     p.set_name("n");
     p.mutable_match()->add_agent(odd);
@@ -116,10 +119,13 @@ struct Case {
 TEST(Yaml, SaysWhatIsWrongAndWhere) {
   const Case cases[] = {
       {"name: a\nbudgts: []\n", "p.yaml:2:1: unknown key `budgts` | did you mean `budgets`?\n"},
-      {"name: a\nzzzzzz: 1\n", "p.yaml:2:1: unknown key `zzzzzz` | known keys: name, match, mode, budgets, rules, loops, delegation, on_failure, deadline, "
-                               "opaque, unpriced, hold_h2, lease\n"},
+      {"name: a\nzzzzzz: 1\n",
+       "p.yaml:2:1: unknown key `zzzzzz` | known keys: name, match, mode, budgets, rules, loops, delegation, "
+       "on_failure, deadline, "
+       "opaque, unpriced, hold_h2, lease\n"},
       {"name: a\nname: b\n", "p.yaml:2:1: key `name` is given twice | remove one of them\n"},
-      {"name: a\nbudgets:\n  - name: x\n    usd: 1\n    usd: 2\n", "p.yaml:5:5: key `usd` is given twice | remove one of them\n"},
+      {"name: a\nbudgets:\n  - name: x\n    usd: 1\n    usd: 2\n",
+       "p.yaml:5:5: key `usd` is given twice | remove one of them\n"},
       {"mode: enforce\n", "p.yaml:1:1: key `name` is missing | unique among all policies: a-z 0-9 . _ -\n"},
       {"name: a\nmode: enforced\n", "p.yaml:2:7: unknown value `enforced` | did you mean `enforce`?\n"},
       {"name: a\nmode: [enforce]\n", "p.yaml:2:7: expected a single value, found a list | \n"},
@@ -131,10 +137,14 @@ TEST(Yaml, SaysWhatIsWrongAndWhere) {
       {"name: a\nmatch: { agent: \"\" }\n", "p.yaml:2:17: must not be empty | name of the agent\n"},
       {"name: \"\"\n", "p.yaml:1:7: must not be empty | unique among all policies: a-z 0-9 . _ -\n"},
       {"name:\n", "p.yaml:1:1: key `name` has no value | unique among all policies: a-z 0-9 . _ -\n"},
-      {"name: a\nbudgets: [{ name: b, usd: 1e3 }]\n", "p.yaml:2:27: expected an amount in US dollars such as 25 or 0.50, found `1e3` | \n"},
-      {"name: a\nbudgets: [{ name: b, usd: -1 }]\n", "p.yaml:2:27: expected an amount in US dollars such as 25 or 0.50, found `-1` | \n"},
-      {"name: a\nbudgets: [{ name: b, tokens: 2m }]\n", "p.yaml:2:30: expected a number such as 1500, 200k or 2M, found `2m` | \n"},
-      {"name: a\nbudgets: [{ name: b, window: daily }]\n", "p.yaml:2:30: expected a window such as 1d, 1w, 1mo or 60s rolling, found `daily` | \n"},
+      {"name: a\nbudgets: [{ name: b, usd: 1e3 }]\n",
+       "p.yaml:2:27: expected an amount in US dollars such as 25 or 0.50, found `1e3` | \n"},
+      {"name: a\nbudgets: [{ name: b, usd: -1 }]\n",
+       "p.yaml:2:27: expected an amount in US dollars such as 25 or 0.50, found `-1` | \n"},
+      {"name: a\nbudgets: [{ name: b, tokens: 2m }]\n",
+       "p.yaml:2:30: expected a number such as 1500, 200k or 2M, found `2m` | \n"},
+      {"name: a\nbudgets: [{ name: b, window: daily }]\n",
+       "p.yaml:2:30: expected a window such as 1d, 1w, 1mo or 60s rolling, found `daily` | \n"},
       {"name: a\nloops: { cycle: 99999999999 }\n", "p.yaml:2:17: `99999999999` is too large | \n"},
       {"name: a\nloops: { cycle: \"4\" }\n", "p.yaml:2:17: expected a whole number, found `4` | \n"},
       {"name: a\ndeadline: 10\n", "p.yaml:2:11: expected a duration such as 250ms, 60s, 10m or 1d, found `10` | \n"},
@@ -155,7 +165,8 @@ TEST(Yaml, SaysWhatIsWrongAndWhere) {
 }
 
 TEST(Yaml, SyntaxErrorsHaveAPlace) {
-  for (const char* bad : {"name: [a\n", "name: {a: b\n", "a: b: c\n", "\tname: a\n", "name: a\n  b: c\n", "%YAML 9.9\n---\nname: a\n", "@x: y"}) {
+  for (const char* bad : {"name: [a\n", "name: {a: b\n", "a: b: c\n", "\tname: a\n", "name: a\n  b: c\n",
+                          "%YAML 9.9\n---\nname: a\n", "@x: y"}) {
     const YamlFile file = read(bad);
     ASSERT_TRUE(has_errors(file.diagnostics)) << bad;
     EXPECT_GT(file.diagnostics.back().at.line, 0) << bad << file.diagnostics.back().text();
@@ -172,14 +183,16 @@ TEST(Yaml, QuotedTextMayHoldAnything) {
 TEST(Yaml, KindCanBeRequired) {
   YamlOptions options;
   options.kind_required = true;
-  EXPECT_EQ(complaints("name: a\n", options), "p.yaml:1:1: key `kind` is missing | begin the document with `kind: Policy`\n");
+  EXPECT_EQ(complaints("name: a\n", options),
+            "p.yaml:1:1: key `kind` is missing | begin the document with `kind: Policy`\n");
   EXPECT_EQ(complaints("kind: Policy\nname: a\n", options), "");
 }
 
 TEST(Yaml, EveryErrorIsReportedUpToABound) {
-  EXPECT_EQ(complaints("nam: a\nmod: b\n"),
-            "p.yaml:1:1: unknown key `nam` | did you mean `name`?\np.yaml:2:1: unknown key `mod` | did you mean `mode`?\n"
-            "p.yaml:1:1: key `name` is missing | unique among all policies: a-z 0-9 . _ -\n");
+  EXPECT_EQ(
+      complaints("nam: a\nmod: b\n"),
+      "p.yaml:1:1: unknown key `nam` | did you mean `name`?\np.yaml:2:1: unknown key `mod` | did you mean `mode`?\n"
+      "p.yaml:1:1: key `name` is missing | unique among all policies: a-z 0-9 . _ -\n");
   std::string many;
   for (int i = 0; i < 1000; ++i) many += "k" + std::to_string(i) + ": 1\n";
   EXPECT_EQ(read(many).diagnostics.size(), YamlOptions{}.max_diagnostics);
@@ -206,7 +219,8 @@ TEST(Yaml, HostileTextIsBounded) {
 }
 
 TEST(ReadTextFile, SaysWhyNot) {
-  EXPECT_EQ(read_text_file("/nonexistent/x").error().message(), "/nonexistent/x: cannot be read (No such file or directory)");
+  EXPECT_EQ(read_text_file("/nonexistent/x").error().message(),
+            "/nonexistent/x: cannot be read (No such file or directory)");
   EXPECT_EQ(read_text_file("/").error().message(), "/: cannot be read (Is a directory)");
   EXPECT_EQ(read_text_file("/dev/zero").error().message(), "/dev/zero: larger than 1048576 bytes");
   EXPECT_EQ(read_text_file("/dev/zero").error().code, base::ErrorCode::kUsage);

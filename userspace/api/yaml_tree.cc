@@ -26,7 +26,8 @@ struct Stop {
 
 class TreeBuilder final : public YAML::EventHandler {
  public:
-  TreeBuilder(std::string_view text, YamlTrees& out, const YamlOptions& options) : text_(text), out_(out), options_(options) {}
+  TreeBuilder(std::string_view text, YamlTrees& out, const YamlOptions& options)
+      : text_(text), out_(out), options_(options) {}
 
   void OnDocumentStart(const YAML::Mark& mark) override {
     if (out_.documents.size() >= options_.max_documents)
@@ -41,7 +42,8 @@ class TreeBuilder final : public YAML::EventHandler {
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
     throw Stop{position(mark), "aliases are not supported", "write the value out"};
   }
-  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& value) override {
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& value) override {
     // yaml-cpp gives plain scalars the tag "?" and quoted ones "!".
     YamlNode& node = leaf(YamlNode::Kind::kScalar, mark, tag == "!" || tag == "?" ? "" : tag, anchor);
     node.scalar = value;
@@ -117,7 +119,8 @@ std::optional<Position> first_bad_byte(std::string_view text) {
     const std::size_t length = base::utf8_sequence(text);
     if (length == 0 || (c < 0x20 && c != '\n' && c != '\r' && c != '\t') || c == 0x7F) return at;
     text.remove_prefix(length);
-    at = c == '\n' ? Position{at.line + 1, 1} : Position{at.line, at.column + static_cast<int>(length)};  // bytes, as yaml-cpp counts
+    at = c == '\n' ? Position{at.line + 1, 1}
+                   : Position{at.line, at.column + static_cast<int>(length)};  // bytes, as yaml-cpp counts
   }
   return std::nullopt;
 }

@@ -1,4 +1,5 @@
-// YAML text as bounded trees, one for each document: the step between yaml-cpp's events and the schema. Internal to api.
+// YAML text as bounded trees, one for each document: the step between yaml-cpp's events and the schema. Internal to
+// api.
 #pragma once
 
 #include <string>

@@ -36,7 +36,8 @@ EdgeTotals totals_of(const model::Exchange& e) {
   if (e.kind != model::Kind::kLlm || !left) return t;
   t.input_tokens = e.usage.input_tokens.value_or(0);
   t.output_tokens = e.usage.output_tokens.value_or(0);
-  const bool known = e.usage.input_tokens && e.usage.output_tokens && e.usage_status != model::UsageStatus::kIncomplete &&
+  const bool known = e.usage.input_tokens && e.usage.output_tokens &&
+                     e.usage_status != model::UsageStatus::kIncomplete &&
                      e.usage_status != model::UsageStatus::kUnknown;
   t.without_usage = known ? 0 : 1;
   if (e.cost) {
@@ -56,19 +57,26 @@ std::string model_name(const model::Exchange& e) {
 
 std::string_view name(NodeKind kind) {
   switch (kind) {
-    case NodeKind::kAgent: return "agent";
-    case NodeKind::kModel: return "model";
-    case NodeKind::kTool: return "tool";
-    case NodeKind::kPeer: return "peer";
+    case NodeKind::kAgent:
+      return "agent";
+    case NodeKind::kModel:
+      return "model";
+    case NodeKind::kTool:
+      return "tool";
+    case NodeKind::kPeer:
+      return "peer";
   }
   PN_BUG("enum value out of range");
 }
 
 std::string_view name(EdgeKind kind) {
   switch (kind) {
-    case EdgeKind::kCall: return "call";
-    case EdgeKind::kAsk: return "ask";
-    case EdgeKind::kStart: return "start";
+    case EdgeKind::kCall:
+      return "call";
+    case EdgeKind::kAsk:
+      return "ask";
+    case EdgeKind::kStart:
+      return "start";
   }
   PN_BUG("enum value out of range");
 }
@@ -86,7 +94,8 @@ Node CallGraph::node(Run& run, NodeKind kind, std::string_view name) const {
   return wanted;
 }
 
-EdgeTotals& CallGraph::edge(Run& run, NodeKind from_kind, std::string_view from, NodeKind to_kind, std::string_view to, EdgeKind kind) const {
+EdgeTotals& CallGraph::edge(Run& run, NodeKind from_kind, std::string_view from, NodeKind to_kind, std::string_view to,
+                            EdgeKind kind) const {
   Node source = node(run, from_kind, from);
   Node target = node(run, to_kind, to);
   return run.edges[{std::move(source), std::move(target), kind}];
@@ -98,25 +107,32 @@ void CallGraph::record(const model::Exchange& e) {
   const std::string& agent = e.subject.agent;
   const EdgeTotals once = totals_of(e);
   switch (e.kind) {
-    case model::Kind::kHttp: return;
+    case model::Kind::kHttp:
+      return;
     case model::Kind::kLlm: {
       const std::string model = model_name(e);
       add(edge(run, NodeKind::kAgent, agent, NodeKind::kModel, model, EdgeKind::kCall), once);
-      for (const model::ToolCall& call : e.tool_calls) ++edge(run, NodeKind::kModel, model, NodeKind::kTool, call.name, EdgeKind::kAsk).count;
+      for (const model::ToolCall& call : e.tool_calls)
+        ++edge(run, NodeKind::kModel, model, NodeKind::kTool, call.name, EdgeKind::kAsk).count;
       return;
     }
     case model::Kind::kMcp:
-      if (e.tool_calls.empty()) return add(edge(run, NodeKind::kAgent, agent, NodeKind::kTool, e.operation, EdgeKind::kCall), once);
-      for (const model::ToolCall& call : e.tool_calls) add(edge(run, NodeKind::kAgent, agent, NodeKind::kTool, call.name, EdgeKind::kCall), once);
+      if (e.tool_calls.empty())
+        return add(edge(run, NodeKind::kAgent, agent, NodeKind::kTool, e.operation, EdgeKind::kCall), once);
+      for (const model::ToolCall& call : e.tool_calls)
+        add(edge(run, NodeKind::kAgent, agent, NodeKind::kTool, call.name, EdgeKind::kCall), once);
       return;
-    case model::Kind::kA2a: return add(edge(run, NodeKind::kAgent, agent, NodeKind::kPeer, e.host, EdgeKind::kCall), once);
+    case model::Kind::kA2a:
+      return add(edge(run, NodeKind::kAgent, agent, NodeKind::kPeer, e.host, EdgeKind::kCall), once);
   }
 }
 
 void CallGraph::started(const model::Subject& parent, const model::Subject& child) {
-  ++edge(runs_.touch(parent.run), NodeKind::kAgent, parent.agent, NodeKind::kAgent, child.agent, EdgeKind::kStart).count;
+  ++edge(runs_.touch(parent.run), NodeKind::kAgent, parent.agent, NodeKind::kAgent, child.agent, EdgeKind::kStart)
+        .count;
   if (child.run != parent.run)
-    ++edge(runs_.touch(child.run), NodeKind::kAgent, parent.agent, NodeKind::kAgent, child.agent, EdgeKind::kStart).count;
+    ++edge(runs_.touch(child.run), NodeKind::kAgent, parent.agent, NodeKind::kAgent, child.agent, EdgeKind::kStart)
+          .count;
 }
 
 Graph CallGraph::drawn(const std::map<Key, EdgeTotals>& edges) {

@@ -1,9 +1,9 @@
 // Who called what: agents, models, tools and remote agents of each run, with counts, tokens and money on the edges.
 //
-// Fed by finished exchanges and by started agents; pure bookkeeping without clock or file. Memory is bounded: runs not seen for
-// longest are forgotten (counted), and in a run that outgrows its share further nodes are drawn together as "(other)", so that
-// sums stay right. Names come from traffic: they are cut to a bounded length here and escaped by render.h.
-// Thread: one.
+// Fed by finished exchanges and by started agents; pure bookkeeping without clock or file. Memory is bounded: runs not
+// seen for longest are forgotten (counted), and in a run that outgrows its share further nodes are drawn together as
+// "(other)", so that sums stay right. Names come from traffic: they are cut to a bounded length here and escaped by
+// render.h. Thread: one.
 #pragma once
 
 #include <cstddef>
@@ -29,21 +29,21 @@ struct Node {
 };
 
 enum class EdgeKind : std::uint8_t {
-  kCall,    // a request that left, or was refused
-  kAsk,     // a model's answer that asks for a tool
-  kStart,   // an agent that started another one
+  kCall,   // a request that left, or was refused
+  kAsk,    // a model's answer that asks for a tool
+  kStart,  // an agent that started another one
 };
 std::string_view name(EdgeKind kind);  // call ask start
 
 struct EdgeTotals {
   std::uint64_t count = 0;
-  std::uint64_t refused = 0;          // of them: denied, cut or killed
-  std::uint64_t errors = 0;           // of them: answered with an error
+  std::uint64_t refused = 0;  // of them: denied, cut or killed
+  std::uint64_t errors = 0;   // of them: answered with an error
   std::uint64_t input_tokens = 0;
   std::uint64_t output_tokens = 0;
-  std::uint64_t without_usage = 0;    // calls whose tokens are unknown or a lower bound: the sums are lower bounds
+  std::uint64_t without_usage = 0;  // calls whose tokens are unknown or a lower bound: the sums are lower bounds
   model::NanoUsd cost;
-  std::uint64_t unpriced = 0;         // calls not in `cost`
+  std::uint64_t unpriced = 0;  // calls not in `cost`
 };
 
 struct Edge {
@@ -63,8 +63,8 @@ class CallGraph {
  public:
   struct Options {
     std::size_t max_runs = 1024;
-    std::size_t max_nodes_per_run = 256;   // of each kind, "(other)" not counted
-    std::size_t max_name_length = 128;     // code points
+    std::size_t max_nodes_per_run = 256;  // of each kind, "(other)" not counted
+    std::size_t max_name_length = 128;    // code points
   };
   explicit CallGraph(const Options& options);
 
@@ -91,15 +91,16 @@ class CallGraph {
     std::map<Key, EdgeTotals> edges;
   };
   Node node(Run& run, NodeKind kind, std::string_view name) const;
-  EdgeTotals& edge(Run& run, NodeKind from_kind, std::string_view from, NodeKind to_kind, std::string_view to, EdgeKind kind) const;
+  EdgeTotals& edge(Run& run, NodeKind from_kind, std::string_view from, NodeKind to_kind, std::string_view to,
+                   EdgeKind kind) const;
   static Graph drawn(const std::map<Key, EdgeTotals>& edges);
 
   Options options_;
   BoundedMap<std::string, Run> runs_;
 };
 
-// How many agents stand between the origin and the caller: changes of agent along the chain. `ancestors` are the agents on whose
-// behalf `subject` acts, nearest first; one without ancestors has depth 0.
+// How many agents stand between the origin and the caller: changes of agent along the chain. `ancestors` are the agents
+// on whose behalf `subject` acts, nearest first; one without ancestors has depth 0.
 std::uint32_t delegation_depth(const model::Subject& subject, const std::vector<model::Subject>& ancestors);
 
 }  // namespace penstock::graph

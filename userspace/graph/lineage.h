@@ -1,6 +1,6 @@
-// Which exchange led to which: an exchange that carries the result of a tool call continues the one whose answer asked for it.
-// Call ids are matched within one run, since they are unique in a conversation only. Memory is bounded; forgotten ids leave an
-// exchange without a parent. Thread: one.
+// Which exchange led to which: an exchange that carries the result of a tool call continues the one whose answer asked
+// for it. Call ids are matched within one run, since they are unique in a conversation only. Memory is bounded;
+// forgotten ids leave an exchange without a parent. Thread: one.
 #pragma once
 
 #include <cstddef>

@@ -18,7 +18,8 @@ std::uint64_t call_digest(std::string_view kind, std::string_view tool, std::str
 
 LoopDetector::LoopDetector(const Options& options) : options_(options), runs_(options.max_runs) {}
 
-std::uint32_t LoopDetector::same_calls(std::string_view run, std::uint64_t call, std::uint64_t now_ns, std::uint64_t within_ns) const {
+std::uint32_t LoopDetector::same_calls(std::string_view run, std::uint64_t call, std::uint64_t now_ns,
+                                       std::uint64_t within_ns) const {
   std::uint32_t count = 1;
   const std::deque<Call>* history = runs_.find(run);
   if (history == nullptr) return count;
@@ -40,7 +41,8 @@ std::uint32_t LoopDetector::cycles(std::string_view run, std::uint64_t call) con
     // The same call in a row is same_calls' business.
     if (std::all_of(last, calls.end(), [&](std::uint64_t c) { return c == *last; })) continue;
     std::size_t equal = 0;  // calls from the end that equal the one a period earlier
-    while (equal + period < calls.size() && calls[calls.size() - 1 - equal] == calls[calls.size() - 1 - equal - period]) ++equal;
+    while (equal + period < calls.size() && calls[calls.size() - 1 - equal] == calls[calls.size() - 1 - equal - period])
+      ++equal;
     most = std::max(most, static_cast<std::uint32_t>(1 + equal / period));
   }
   return most;

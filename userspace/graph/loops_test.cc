@@ -26,7 +26,9 @@ TEST(Loops, CountsTheSameCallWithinItsTime) {
 }
 
 TEST(Loops, CountsRepeatedSequences) {
-  const auto cycles = [](std::string_view before, char call) { return after(before).cycles("r", static_cast<std::uint64_t>(call)); };
+  const auto cycles = [](std::string_view before, char call) {
+    return after(before).cycles("r", static_cast<std::uint64_t>(call));
+  };
   EXPECT_EQ(cycles("", 'a'), 1u);
   EXPECT_EQ(cycles("a", 'b'), 1u);
   EXPECT_EQ(cycles("aba", 'b'), 2u);

@@ -14,7 +14,8 @@ namespace {
 std::string mermaid_text(std::string_view text) {
   std::string out;
   for (char c : base::printable_utf8(text)) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || static_cast<unsigned char>(c) >= 0x80 ||
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       static_cast<unsigned char>(c) >= 0x80 ||
                        std::string_view(" ./_-:$(),*?").find(c) != std::string_view::npos;
     out += plain ? std::string(1, c) : fmt::format("#{};", static_cast<unsigned char>(c));
   }
@@ -56,7 +57,8 @@ std::string mermaid(const Graph& graph) {
     const auto shape = static_cast<std::size_t>(graph.nodes[i].kind);
     out += fmt::format("  n{}{}{}{}\n", i, kOpen[shape], mermaid_text(graph.nodes[i].name), kClose[shape]);
   }
-  for (const Edge& e : graph.edges) out += fmt::format("  n{} {}|\"{}\"| n{}\n", e.from, e.kind == EdgeKind::kCall ? "-->" : "-.->", label(e), e.to);
+  for (const Edge& e : graph.edges)
+    out += fmt::format("  n{} {}|\"{}\"| n{}\n", e.from, e.kind == EdgeKind::kCall ? "-->" : "-.->", label(e), e.to);
   return out;
 }
 
@@ -64,25 +66,29 @@ std::string dot(const Graph& graph) {
   static constexpr std::string_view kShapes[] = {"box", "ellipse", "component", "hexagon"};
   std::string out = "digraph penstock {\n  rankdir=LR;\n";
   for (std::size_t i = 0; i < graph.nodes.size(); ++i)
-    out += fmt::format("  n{} [label=\"{}\", shape={}];\n", i, dot_text(graph.nodes[i].name), kShapes[static_cast<std::size_t>(graph.nodes[i].kind)]);
+    out += fmt::format("  n{} [label=\"{}\", shape={}];\n", i, dot_text(graph.nodes[i].name),
+                       kShapes[static_cast<std::size_t>(graph.nodes[i].kind)]);
   for (const Edge& e : graph.edges)
-    out += fmt::format("  n{} -> n{} [label=\"{}\"{}];\n", e.from, e.to, label(e), e.kind == EdgeKind::kCall ? "" : ", style=dashed");
+    out += fmt::format("  n{} -> n{} [label=\"{}\"{}];\n", e.from, e.to, label(e),
+                       e.kind == EdgeKind::kCall ? "" : ", style=dashed");
   return out + "}\n";
 }
 
 std::string json(const Graph& graph) {
   std::string out = "{\"nodes\":[";
   for (std::size_t i = 0; i < graph.nodes.size(); ++i)
-    out += fmt::format("{}{{\"id\":{},\"kind\":\"{}\",\"name\":{}}}", i == 0 ? "" : ",", i, name(graph.nodes[i].kind), json_text(graph.nodes[i].name));
+    out += fmt::format("{}{{\"id\":{},\"kind\":\"{}\",\"name\":{}}}", i == 0 ? "" : ",", i, name(graph.nodes[i].kind),
+                       json_text(graph.nodes[i].name));
   out += "],\"edges\":[";
   bool first = true;
   for (const Edge& e : graph.edges) {
     const EdgeTotals& t = e.totals;
     out += fmt::format(
-        "{}{{\"from\":{},\"to\":{},\"kind\":\"{}\",\"count\":{},\"refused\":{},\"errors\":{},\"input_tokens\":{},\"output_tokens\":{},"
+        "{}{{\"from\":{},\"to\":{},\"kind\":\"{}\",\"count\":{},\"refused\":{},\"errors\":{},\"input_tokens\":{},"
+        "\"output_tokens\":{},"
         "\"without_usage\":{},\"cost_nano_usd\":{},\"unpriced\":{}}}",
-        first ? "" : ",", e.from, e.to, name(e.kind), t.count, t.refused, t.errors, t.input_tokens, t.output_tokens, t.without_usage, t.cost.value,
-        t.unpriced);
+        first ? "" : ",", e.from, e.to, name(e.kind), t.count, t.refused, t.errors, t.input_tokens, t.output_tokens,
+        t.without_usage, t.cost.value, t.unpriced);
     first = false;
   }
   return out + "]}\n";
@@ -99,9 +105,12 @@ std::optional<Format> format_from(std::string_view name) {
 
 std::string render(const Graph& graph, Format format) {
   switch (format) {
-    case Format::kMermaid: return mermaid(graph);
-    case Format::kDot: return dot(graph);
-    case Format::kJson: return json(graph);
+    case Format::kMermaid:
+      return mermaid(graph);
+    case Format::kDot:
+      return dot(graph);
+    case Format::kJson:
+      return json(graph);
   }
   PN_BUG("enum value out of range");
 }

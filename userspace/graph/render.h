@@ -1,5 +1,5 @@
-// A graph as text: for `penstock graph -o mermaid|dot|json`. Names come from traffic and are escaped: a tool's name cannot add
-// markup, an edge or a line.
+// A graph as text: for `penstock graph -o mermaid|dot|json`. Names come from traffic and are escaped: a tool's name
+// cannot add markup, an edge or a line.
 #pragma once
 
 #include <optional>

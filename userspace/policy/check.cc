@@ -31,7 +31,8 @@ constexpr int kMaxRules = 1'000;  // of one policy
 constexpr int kMaxGlob = 1'024;
 
 // Where a problem goes: the policy's index, the path of the key in it, what and what to do.
-using Report = std::function<void(int policy, const std::string& path, Severity severity, std::string message, std::string hint)>;
+using Report =
+    std::function<void(int policy, const std::string& path, Severity severity, std::string message, std::string hint)>;
 
 // `dots`: budgets have none, since "daily.usd" is what a budget with several units becomes.
 bool valid_name(std::string_view name, bool dots) {
@@ -46,8 +47,9 @@ bool valid_name(std::string_view name, bool dots) {
 }
 
 const std::vector<std::string>& dimensions() {
-  static const std::vector<std::string> kDimensions{"agent", "run", "user", "exe", "cgroup", "unit", "namespace", "pod", "container", "label.NAME",
-                                                    "provider", "model", "host", "kind", "tool"};
+  static const std::vector<std::string> kDimensions{"agent",    "run",       "user", "exe",       "cgroup",
+                                                    "unit",     "namespace", "pod",  "container", "label.NAME",
+                                                    "provider", "model",     "host", "kind",      "tool"};
   return kDimensions;
 }
 bool is_dimension(std::string_view name) {
@@ -64,12 +66,14 @@ class Checker {
       : index_(index), p_(policy), support_(support), report_(report) {}
 
   void run() {
-    if (!valid_name(p_.name(), true)) error("name", shown(p_.name()) + " is no name for a policy", "use a-z, 0-9, and . _ - after the first letter");
+    if (!valid_name(p_.name(), true))
+      error("name", shown(p_.name()) + " is no name for a policy", "use a-z, 0-9, and . _ - after the first letter");
     match("match", p_.match());
     budgets();
     if (p_.rules_size() > kMaxRules) error("rules", fmt::format("more than {} rules", kMaxRules), "");
     std::set<std::string_view> names;
-    for (int i = 0; i < std::min(p_.rules_size(), kMaxRules); ++i) rule(fmt::format("rules[{}]", i), p_.rules(i), names);
+    for (int i = 0; i < std::min(p_.rules_size(), kMaxRules); ++i)
+      rule(fmt::format("rules[{}]", i), p_.rules(i), names);
     course();
     if (p_.has_deadline_ns()) duration("deadline", p_.deadline_ns());
     if (p_.hold_h2() != api::Policy::HOLD_H2_UNSPECIFIED && !support_.http2_holds) unsupported("hold_h2", "`hold_h2`");
@@ -81,8 +85,12 @@ class Checker {
   }
 
  private:
-  void error(const std::string& path, std::string message, std::string hint) { report_(index_, path, Severity::kError, std::move(message), std::move(hint)); }
-  void warning(const std::string& path, std::string message, std::string hint) { report_(index_, path, Severity::kWarning, std::move(message), std::move(hint)); }
+  void error(const std::string& path, std::string message, std::string hint) {
+    report_(index_, path, Severity::kError, std::move(message), std::move(hint));
+  }
+  void warning(const std::string& path, std::string message, std::string hint) {
+    report_(index_, path, Severity::kWarning, std::move(message), std::move(hint));
+  }
   void unsupported(const std::string& path, std::string_view what) {
     error(path, fmt::format("{} is not supported in this build", what), "it would not be enforced: remove it");
   }
@@ -97,7 +105,9 @@ class Checker {
 
   void match(const std::string& path, const api::Match& m) {
     const std::string in = path.empty() ? "" : path + ".";
-    for (const auto* list : {&m.agent(), &m.run(), &m.user(), &m.exe(), &m.cgroup(), &m.unit(), &m.namespace_(), &m.pod(), &m.container()}) globs(path, *list);
+    for (const auto* list :
+         {&m.agent(), &m.run(), &m.user(), &m.exe(), &m.cgroup(), &m.unit(), &m.namespace_(), &m.pod(), &m.container()})
+      globs(path, *list);
     if (!support_.kubernetes) {
       if (m.namespace__size() > 0) unsupported(in + "namespace", "`namespace`");
       if (m.pod_size() > 0) unsupported(in + "pod", "`pod`");
@@ -142,27 +152,38 @@ class Checker {
   }
 
   void budget(const std::string& path, const api::Policy::Budget& b, std::set<std::string_view>& names) {
-    if (!valid_name(b.name(), false)) error(path + ".name", shown(b.name()) + " is no name for a budget", "use a-z, 0-9, and _ - after the first letter");
-    if (!names.insert(b.name()).second) error(path + ".name", fmt::format("two budgets are named {}", shown(b.name())), "names are unique within a policy");
-    if (!b.has_nano_usd() && !b.has_tokens() && !b.has_requests()) error(path, fmt::format("budget {} has no limit", shown(b.name())), "give `usd`, `tokens` or `requests`");
+    if (!valid_name(b.name(), false))
+      error(path + ".name", shown(b.name()) + " is no name for a budget",
+            "use a-z, 0-9, and _ - after the first letter");
+    if (!names.insert(b.name()).second)
+      error(path + ".name", fmt::format("two budgets are named {}", shown(b.name())),
+            "names are unique within a policy");
+    if (!b.has_nano_usd() && !b.has_tokens() && !b.has_requests())
+      error(path, fmt::format("budget {} has no limit", shown(b.name())), "give `usd`, `tokens` or `requests`");
     if (b.nano_usd() < 0) error(path + ".usd", "`usd` must not be negative", "");
     std::set<std::string_view> seen;
     for (int i = 0; i < b.per_size(); ++i) {
       const std::string where = b.per_size() == 1 ? path + ".per" : fmt::format("{}.per[{}]", path, i);
-      if (!is_dimension(b.per(i))) error(where, "unknown dimension " + shown(b.per(i)), api::nearest_hint(b.per(i), dimensions(), "dimensions"));
+      if (!is_dimension(b.per(i)))
+        error(where, "unknown dimension " + shown(b.per(i)), api::nearest_hint(b.per(i), dimensions(), "dimensions"));
       if (!seen.insert(b.per(i)).second) error(where, fmt::format("dimension {} is given twice", shown(b.per(i))), "");
-      if (!support_.kubernetes && (b.per(i) == "namespace" || b.per(i) == "pod" || b.per(i).starts_with("label."))) unsupported(where, shown("per: " + b.per(i)));
+      if (!support_.kubernetes && (b.per(i) == "namespace" || b.per(i) == "pod" || b.per(i).starts_with("label.")))
+        unsupported(where, shown("per: " + b.per(i)));
       if (!support_.tools && b.per(i) == "tool") unsupported(where, "`per: tool`");
     }
     window(path, b);
     for (int i = 0; i < b.soft_permille_size(); ++i)
-      if (b.soft_permille(i) == 0 || b.soft_permille(i) >= 1000) error(path + ".soft", "`soft` must be more than 0% and less than 100%", "");
+      if (b.soft_permille(i) == 0 || b.soft_permille(i) >= 1000)
+        error(path + ".soft", "`soft` must be more than 0% and less than 100%", "");
     if (b.has_hold_ns()) {
       duration(path + ".hold", b.hold_ns());
-      if (b.on_breach() != api::ON_BREACH_HOLD && b.on_breach() != api::ON_BREACH_PACE) error(path + ".hold", "`hold` needs `on_breach: hold` or `on_breach: pace`", "");
+      if (b.on_breach() != api::ON_BREACH_HOLD && b.on_breach() != api::ON_BREACH_PACE)
+        error(path + ".hold", "`hold` needs `on_breach: hold` or `on_breach: pace`", "");
     }
-    if (b.on_breach() == api::ON_BREACH_PACE && !b.has_window()) error(path + ".on_breach", "`on_breach: pace` needs a window", "without one there is never room again");
-    if (b.shared() == api::Policy::SHARED_CLUSTER && !support_.cluster) unsupported(path + ".shared", "`shared: cluster`");
+    if (b.on_breach() == api::ON_BREACH_PACE && !b.has_window())
+      error(path + ".on_breach", "`on_breach: pace` needs a window", "without one there is never room again");
+    if (b.shared() == api::Policy::SHARED_CLUSTER && !support_.cluster)
+      unsupported(path + ".shared", "`shared: cluster`");
     if (b.has_only()) {
       if (empty(b.only())) error(path + ".only", "`only` is empty", "give at least one key");
       request(path + ".only", b.only());
@@ -172,30 +193,49 @@ class Checker {
   void window(const std::string& path, const api::Policy::Budget& b) {
     const bool has = b.has_window();
     const bool month = b.window().unit() == api::Window::UNIT_MONTH;
-    if (has && (b.window().count() == 0 || b.window().unit() == api::Window::UNIT_UNSPECIFIED)) error(path + ".window", "the window has no length", "");
-    if (has && b.window().rolling() && month) error(path + ".window", "a month cannot roll: months differ in length", "use `30d rolling` or `1mo`");
+    if (has && (b.window().count() == 0 || b.window().unit() == api::Window::UNIT_UNSPECIFIED))
+      error(path + ".window", "the window has no length", "");
+    if (has && b.window().rolling() && month)
+      error(path + ".window", "a month cannot roll: months differ in length", "use `30d rolling` or `1mo`");
     constexpr std::uint64_t kMaxSeconds = 10ULL * 366 * 86'400;
     static constexpr std::uint64_t kSeconds[] = {0, 1, 60, 3600, 86'400, 7 * 86'400, 31 * 86'400};
     const auto unit = static_cast<std::size_t>(b.window().unit());
-    if (has && unit < std::size(kSeconds) && b.window().count() * kSeconds[unit] > kMaxSeconds) error(path + ".window", "the window is longer than ten years", "");
+    if (has && unit < std::size(kSeconds) && b.window().count() * kSeconds[unit] > kMaxSeconds)
+      error(path + ".window", "the window is longer than ten years", "");
     if (b.tz().empty()) return;
-    if (!has || b.window().rolling()) return error(path + ".tz", "`tz` needs a calendar window", "for example `window: 1d`");
-    const bool looks_like_one = b.tz().size() <= 64 && b.tz().front() != '/' && b.tz().find("..") == std::string::npos &&
-                                std::all_of(b.tz().begin(), b.tz().end(), [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '/' || c == '_' || c == '-' || c == '+'; });
+    if (!has || b.window().rolling())
+      return error(path + ".tz", "`tz` needs a calendar window", "for example `window: 1d`");
+    const bool looks_like_one = b.tz().size() <= 64 && b.tz().front() != '/' &&
+                                b.tz().find("..") == std::string::npos &&
+                                std::all_of(b.tz().begin(), b.tz().end(), [](char c) {
+                                  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                                         c == '/' || c == '_' || c == '-' || c == '+';
+                                });
     if (!looks_like_one || (support_.timezone_known != nullptr && !support_.timezone_known(b.tz())))
-      error(path + ".tz", "unknown time zone " + shown(b.tz()), "a name such as Europe/Berlin; its rules must be installed (tzdata)");
+      error(path + ".tz", "unknown time zone " + shown(b.tz()),
+            "a name such as Europe/Berlin; its rules must be installed (tzdata)");
   }
 
   void rule(const std::string& path, const api::Policy::Rule& r, std::set<std::string_view>& names) {
     if (!r.name().empty()) {
-      if (!valid_name(r.name(), false)) error(path + ".name", shown(r.name()) + " is no name for a rule", "use a-z, 0-9, and _ - after the first letter");
-      if (!names.insert(r.name()).second) error(path + ".name", fmt::format("two rules are named {}", shown(r.name())), "names are unique within a policy");
+      if (!valid_name(r.name(), false))
+        error(path + ".name", shown(r.name()) + " is no name for a rule",
+              "use a-z, 0-9, and _ - after the first letter");
+      if (!names.insert(r.name()).second)
+        error(path + ".name", fmt::format("two rules are named {}", shown(r.name())),
+              "names are unique within a policy");
     }
     const int kinds = r.has_deny() + r.has_allow() + r.has_approve();
-    if (kinds != 1) return error(path, kinds == 0 ? "the rule says neither deny, allow nor approve" : "the rule says more than one of deny, allow and approve", "one of them in each rule");
+    if (kinds != 1)
+      return error(path,
+                   kinds == 0 ? "the rule says neither deny, allow nor approve"
+                              : "the rule says more than one of deny, allow and approve",
+                   "one of them in each rule");
     const std::string key = r.has_deny() ? ".deny" : r.has_allow() ? ".allow" : ".approve";
     const api::Target& t = r.has_deny() ? r.deny() : r.has_allow() ? r.allow() : r.approve();
-    if (empty(t.when())) error(path + key, fmt::format("`{}` is empty", key.substr(1)), "name what it is about; `provider: \"*\"` is every model call");
+    if (empty(t.when()))
+      error(path + key, fmt::format("`{}` is empty", key.substr(1)),
+            "name what it is about; `provider: \"*\"` is every model call");
     condition(path + key, t.when());
     if (t.has_unless()) {
       if (empty(t.unless())) error(path + key + ".unless", "`unless` is empty", "give at least one key");
@@ -203,7 +243,8 @@ class Checker {
     }
     if (r.has_approve() && !support_.approvals) unsupported(path + ".approve", "`approve`");
     if (!r.has_approve() && r.has_hold_ns()) error(path + ".hold", "`hold` needs `approve`", "");
-    if (!r.has_approve() && r.otherwise() != api::OTHERWISE_UNSPECIFIED) error(path + ".otherwise", "`otherwise` needs `approve`", "");
+    if (!r.has_approve() && r.otherwise() != api::OTHERWISE_UNSPECIFIED)
+      error(path + ".otherwise", "`otherwise` needs `approve`", "");
     if (r.has_hold_ns()) duration(path + ".hold", r.hold_ns());
   }
 
@@ -211,8 +252,10 @@ class Checker {
     if (p_.has_loops()) {
       const auto& l = p_.loops();
       if (!support_.loops) return unsupported("loops", "`loops`");
-      if (!l.has_same_call() && !l.has_cycle()) error("loops", "`loops` has no limit", "give `same_call`, `cycle` or both");
-      if (l.has_same_call() && l.same_call().count() < 2) error("loops.same_call", "`same_call` must be 2 or more", "1 would stop every call");
+      if (!l.has_same_call() && !l.has_cycle())
+        error("loops", "`loops` has no limit", "give `same_call`, `cycle` or both");
+      if (l.has_same_call() && l.same_call().count() < 2)
+        error("loops.same_call", "`same_call` must be 2 or more", "1 would stop every call");
       if (l.has_cycle() && l.cycle() < 2) error("loops.cycle", "`cycle` must be 2 or more", "1 would stop every call");
       if (l.on_breach() == api::ON_BREACH_PACE) error("loops.on_breach", "a loop cannot be paced", "use hold or deny");
     }
@@ -229,12 +272,15 @@ class Checker {
 };
 
 void validate(const api::PolicySet& set, const Support& support, const Report& report) {
-  if (set.policies_size() > kMaxPolicies) report(kMaxPolicies, "name", Severity::kError, fmt::format("more than {} policies", kMaxPolicies), "");
+  if (set.policies_size() > kMaxPolicies)
+    report(kMaxPolicies, "name", Severity::kError, fmt::format("more than {} policies", kMaxPolicies), "");
   std::map<std::string_view, int> names;
   for (int i = 0; i < std::min(set.policies_size(), kMaxPolicies); ++i) {
     const api::Policy& policy = set.policies(i);
     Checker(i, policy, support, report).run();
-    if (!names.emplace(policy.name(), i).second) report(i, "name", Severity::kError, fmt::format("two policies are named {}", shown(policy.name())), "names are unique among all files");
+    if (!names.emplace(policy.name(), i).second)
+      report(i, "name", Severity::kError, fmt::format("two policies are named {}", shown(policy.name())),
+             "names are unique among all files");
   }
 }
 
@@ -258,10 +304,12 @@ LoadedPolicies read_texts(const std::vector<Text>& texts, const Support& support
   }
   // What was not understood would only be complained about once more, and wrongly.
   if (api::has_errors(loaded.diagnostics)) return loaded;
-  validate(loaded.set, support, [&](int index, const std::string& path, Severity severity, std::string message, std::string hint) {
-    const api::YamlDocument& document = documents[static_cast<std::size_t>(index)];
-    loaded.diagnostics.push_back({severity, document.file, document.find(path), std::move(message), std::move(hint)});
-  });
+  validate(loaded.set, support,
+           [&](int index, const std::string& path, Severity severity, std::string message, std::string hint) {
+             const api::YamlDocument& document = documents[static_cast<std::size_t>(index)];
+             loaded.diagnostics.push_back(
+                 {severity, document.file, document.find(path), std::move(message), std::move(hint)});
+           });
   return loaded;
 }
 
@@ -272,7 +320,8 @@ base::Result<std::vector<std::string>> policy_files(const std::string& folder) {
   std::vector<std::string> names;
   while (const dirent* entry = ::readdir(dir)) {
     const std::string_view name = entry->d_name;
-    if (name.front() != '.' && (name.ends_with(".yaml") || name.ends_with(".yml"))) names.push_back(folder + "/" + std::string(name));
+    if (name.front() != '.' && (name.ends_with(".yaml") || name.ends_with(".yml")))
+      names.push_back(folder + "/" + std::string(name));
   }
   ::closedir(dir);
   std::sort(names.begin(), names.end());
@@ -303,7 +352,8 @@ std::optional<std::string> short_value(const std::string& written) {
   return written.substr(colon + 2, written.size() - colon - 3);
 }
 
-void diff_keys(const std::string& what, const google::protobuf::Message& before, const google::protobuf::Message& after, std::vector<std::string>& out) {
+void diff_keys(const std::string& what, const google::protobuf::Message& before, const google::protobuf::Message& after,
+               std::vector<std::string>& out) {
   const auto old_keys = written_keys(before);
   const auto new_keys = written_keys(after);
   std::set<std::string> all;
@@ -313,18 +363,24 @@ void diff_keys(const std::string& what, const google::protobuf::Message& before,
     const auto a = old_keys.find(key);
     const auto b = new_keys.find(key);
     if (a != old_keys.end() && b != new_keys.end() && a->second == b->second) continue;
-    const auto value_of = [&](const auto& it, const auto& end) { return it == end ? std::optional<std::string>("(none)") : short_value(it->second); };
+    const auto value_of = [&](const auto& it, const auto& end) {
+      return it == end ? std::optional<std::string>("(none)") : short_value(it->second);
+    };
     const auto was = value_of(a, old_keys.end());
     const auto is = value_of(b, new_keys.end());
-    out.push_back(was && is ? fmt::format("~ {}: {} {} -> {}", what, key, *was, *is) : fmt::format("~ {}: {} changed", what, key));
+    out.push_back(was && is ? fmt::format("~ {}: {} {} -> {}", what, key, *was, *is)
+                            : fmt::format("~ {}: {} changed", what, key));
   }
 }
 
 std::string limit_text(const BudgetSpec& spec) {
   switch (spec.unit) {
-    case BudgetSpec::Unit::kNanoUsd: return "$" + model::format_usd({spec.limit});
-    case BudgetSpec::Unit::kTokens: return api::format_count(static_cast<std::uint64_t>(spec.limit)) + " tokens";
-    case BudgetSpec::Unit::kRequests: return api::format_count(static_cast<std::uint64_t>(spec.limit)) + " requests";
+    case BudgetSpec::Unit::kNanoUsd:
+      return "$" + model::format_usd({spec.limit});
+    case BudgetSpec::Unit::kTokens:
+      return api::format_count(static_cast<std::uint64_t>(spec.limit)) + " tokens";
+    case BudgetSpec::Unit::kRequests:
+      return api::format_count(static_cast<std::uint64_t>(spec.limit)) + " requests";
   }
   PN_BUG("enum value out of range");
 }
@@ -337,7 +393,7 @@ LoadedPolicies read_policies(std::string_view text, const std::string& file, con
 
 LoadedPolicies load_policies(const std::string& path, const Support& support) {
   std::vector<std::string> files{path};
-  struct stat st{};
+  struct stat st {};
   if (::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) {
     auto found = policy_files(path);
     if (!found) return {{}, {unreadable(found.error())}};
@@ -360,10 +416,12 @@ LoadedPolicies load_policies(const std::string& path, const Support& support) {
 
 std::vector<api::Diagnostic> check(const api::PolicySet& set, const Support& support) {
   std::vector<api::Diagnostic> out;
-  validate(set, support, [&](int index, const std::string& path, Severity severity, std::string message, std::string hint) {
-    const std::string& name = set.policies(std::min(index, set.policies_size() - 1)).name();
-    out.push_back({severity, "", {}, fmt::format("policy {}: {}: {}", shown(name), path, message), std::move(hint)});
-  });
+  validate(set, support,
+           [&](int index, const std::string& path, Severity severity, std::string message, std::string hint) {
+             const std::string& name = set.policies(std::min(index, set.policies_size() - 1)).name();
+             out.push_back(
+                 {severity, "", {}, fmt::format("policy {}: {}: {}", shown(name), path, message), std::move(hint)});
+           });
   return out;
 }
 
@@ -372,7 +430,8 @@ std::string explain(const Effective& e) {
   const auto line = [&](std::string_view text) { out += std::string(text) + "\n"; };
   line(fmt::format("mode: {}", model::name(e.mode)));
   line(fmt::format("requests wait for a verdict: {}", e.gated ? "yes" : "no"));
-  if (e.gated) line(fmt::format("without a verdict for {}: {}", api::format_duration_ns(e.deadline_ns), name(e.on_failure)));
+  if (e.gated)
+    line(fmt::format("without a verdict for {}: {}", api::format_duration_ns(e.deadline_ns), name(e.on_failure)));
   if (e.matched.empty() && e.inherited.empty()) line("no policy applies");
   const auto policy = [&](std::uint32_t index, std::string_view note) {
     const CompiledPolicy& p = e.policies->policies[index];
@@ -381,12 +440,14 @@ std::string explain(const Effective& e) {
     if (p.has_allow) line("  what no allow matches is denied");
   };
   for (std::uint32_t index : e.matched) policy(index, "");
-  for (const Effective::Inherited& i : e.inherited) policy(i.policy, fmt::format(", denies inherited from {}", e.ancestors[i.ancestor].agent));
+  for (const Effective::Inherited& i : e.inherited)
+    policy(i.policy, fmt::format(", denies inherited from {}", e.ancestors[i.ancestor].agent));
   for (const BudgetUse& use : e.budgets) {
     const BudgetSpec& spec = e.policies->budgets[use.budget];
     std::string per;
     for (const std::string& dimension : spec.per) per += (per.empty() ? " per " : ", ") + dimension;
-    line(fmt::format("budget {}/{}: {}{}{}{}", spec.policy, spec.name, limit_text(spec), per, spec.window.empty() ? "" : ", window " + spec.window,
+    line(fmt::format("budget {}/{}: {}{}{}{}", spec.policy, spec.name, limit_text(spec), per,
+                     spec.window.empty() ? "" : ", window " + spec.window,
                      use.payer == 0 ? "" : ", charged to " + e.ancestors[use.payer - 1].agent));
   }
   return out;
@@ -406,7 +467,8 @@ std::vector<std::string> diff(const api::PolicySet& before, const api::PolicySet
   for (const auto& [name, policy] : new_policies) {
     const auto was = old_policies.find(name);
     if (was == old_policies.end()) {
-      out.push_back(fmt::format("+ policy {} (budgets: {}, rules: {})", name, policy.budgets_size(), policy.rules_size()));
+      out.push_back(
+          fmt::format("+ policy {} (budgets: {}, rules: {})", name, policy.budgets_size(), policy.rules_size()));
       continue;
     }
     const auto old_budgets = by_name(was->second.budgets());

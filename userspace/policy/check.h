@@ -18,8 +18,8 @@ struct LoadedPolicies {
 
 // Reads and checks one text.
 LoadedPolicies read_policies(std::string_view text, const std::string& file, const Support& support = {});
-// Reads and checks a file, or all *.yaml and *.yml files of a folder in the order of their names. A file that cannot be read
-// is a diagnostic without a position.
+// Reads and checks a file, or all *.yaml and *.yml files of a folder in the order of their names. A file that cannot be
+// read is a diagnostic without a position.
 LoadedPolicies load_policies(const std::string& path, const Support& support = {});
 
 // Problems of meaning: names, limits, combinations, features that this build lacks. Positions are absent.

@@ -17,19 +17,27 @@ constexpr std::size_t kMaxAncestors = 16;
 
 model::Mode mode_of(api::Mode mode, model::Mode otherwise) {
   switch (mode) {
-    case api::MODE_OBSERVE: return model::Mode::kObserve;
-    case api::MODE_ENFORCE: return model::Mode::kEnforce;
-    case api::MODE_STRICT: return model::Mode::kStrict;
-    default: return otherwise;
+    case api::MODE_OBSERVE:
+      return model::Mode::kObserve;
+    case api::MODE_ENFORCE:
+      return model::Mode::kEnforce;
+    case api::MODE_STRICT:
+      return model::Mode::kStrict;
+    default:
+      return otherwise;
   }
 }
 
 std::optional<OnFailure> on_failure_of(api::OnFailure value) {
   switch (value) {
-    case api::ON_FAILURE_HOLD_LAST: return OnFailure::kHoldLast;
-    case api::ON_FAILURE_OPEN: return OnFailure::kOpen;
-    case api::ON_FAILURE_CLOSED: return OnFailure::kClosed;
-    default: return std::nullopt;
+    case api::ON_FAILURE_HOLD_LAST:
+      return OnFailure::kHoldLast;
+    case api::ON_FAILURE_OPEN:
+      return OnFailure::kOpen;
+    case api::ON_FAILURE_CLOSED:
+      return OnFailure::kClosed;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -38,9 +46,12 @@ int strictness(OnFailure value) { return value == OnFailure::kClosed ? 2 : value
 
 BudgetSpec::OnBreach on_breach_of(api::OnBreach value) {
   switch (value) {
-    case api::ON_BREACH_HOLD: return BudgetSpec::OnBreach::kHold;
-    case api::ON_BREACH_PACE: return BudgetSpec::OnBreach::kPace;
-    default: return BudgetSpec::OnBreach::kDeny;
+    case api::ON_BREACH_HOLD:
+      return BudgetSpec::OnBreach::kHold;
+    case api::ON_BREACH_PACE:
+      return BudgetSpec::OnBreach::kPace;
+    default:
+      return BudgetSpec::OnBreach::kDeny;
   }
 }
 
@@ -49,7 +60,8 @@ std::int64_t clamp(std::uint64_t value) {
 }
 
 Lease lease_of(const api::Policy::Lease& lease, const Lease& otherwise) {
-  return {lease.has_requests() ? lease.requests() : otherwise.requests, lease.has_bytes() ? lease.bytes() : otherwise.bytes};
+  return {lease.has_requests() ? lease.requests() : otherwise.requests,
+          lease.has_bytes() ? lease.bytes() : otherwise.bytes};
 }
 
 void add_budgets(const api::Policy& source, const Defaults& defaults, CompiledPolicy& policy, CompiledPolicies& out) {
@@ -62,8 +74,9 @@ void add_budgets(const api::Policy& source, const Defaults& defaults, CompiledPo
     spec.soft_permille.assign(b.soft_permille().begin(), b.soft_permille().end());
     spec.on_breach = on_breach_of(b.on_breach());
     spec.hold_ns = b.has_hold_ns() ? b.hold_ns() : defaults.hold_ns;
-    spec.cut_streams = b.on_stream() == api::Policy::ON_STREAM_UNSPECIFIED ? b.on_breach() != api::ON_BREACH_PACE
-                                                                           : b.on_stream() == api::Policy::ON_STREAM_CUT;
+    spec.cut_streams = b.on_stream() == api::Policy::ON_STREAM_UNSPECIFIED
+                           ? b.on_breach() != api::ON_BREACH_PACE
+                           : b.on_stream() == api::Policy::ON_STREAM_CUT;
     spec.allow_unpriced = policy.unpriced != api::Policy::UNPRICED_REFUSE;
     spec.mode = policy.mode;
     const bool several = b.has_nano_usd() + b.has_tokens() + b.has_requests() > 1;
@@ -140,9 +153,12 @@ bool CompiledPolicy::may_refuse() const {
 
 std::string_view name(OnFailure value) {
   switch (value) {
-    case OnFailure::kHoldLast: return "hold-last";
-    case OnFailure::kOpen: return "open";
-    case OnFailure::kClosed: return "closed";
+    case OnFailure::kHoldLast:
+      return "hold-last";
+    case OnFailure::kOpen:
+      return "open";
+    case OnFailure::kClosed:
+      return "closed";
   }
   PN_BUG("enum value out of range");
 }
@@ -157,7 +173,8 @@ Defaults defaults_from(const api::Config::Defaults& config) {
   return d;
 }
 
-base::Result<std::shared_ptr<const CompiledPolicies>> compile(const api::PolicySet& set, const Defaults& defaults, const Support& support) {
+base::Result<std::shared_ptr<const CompiledPolicies>> compile(const api::PolicySet& set, const Defaults& defaults,
+                                                              const Support& support) {
   const std::vector<api::Diagnostic> diagnostics = check(set, support);
   if (api::has_errors(diagnostics)) return api::to_error(diagnostics);
   auto out = std::make_shared<CompiledPolicies>();
@@ -206,7 +223,8 @@ Effective effective(const std::shared_ptr<const CompiledPolicies>& policies, con
       if (!matches(p.match, e.ancestors[a])) continue;
       if (p.inherit_budgets)
         for (std::uint32_t number : p.budgets) e.budgets.push_back({number, a + 1});
-      const bool has_denies = std::any_of(p.rules.begin(), p.rules.end(), [](const Rule& r) { return r.kind == Rule::Kind::kDeny; });
+      const bool has_denies =
+          std::any_of(p.rules.begin(), p.rules.end(), [](const Rule& r) { return r.kind == Rule::Kind::kDeny; });
       if (!direct && !inherits_denies && p.inherit_denies && has_denies) {
         e.inherited.push_back({i, a});
         inherits_denies = true;
@@ -237,9 +255,15 @@ api::Policy run_policy(std::string_view run_id, const RunLimits& limits) {
   p.set_name(std::move(name));
   p.mutable_match()->add_run(api::glob_escape(run_id));
   switch (limits.mode.value_or(model::Mode::kEnforce)) {
-    case model::Mode::kObserve: p.set_mode(api::MODE_OBSERVE); break;
-    case model::Mode::kEnforce: p.set_mode(api::MODE_ENFORCE); break;
-    case model::Mode::kStrict: p.set_mode(api::MODE_STRICT); break;
+    case model::Mode::kObserve:
+      p.set_mode(api::MODE_OBSERVE);
+      break;
+    case model::Mode::kEnforce:
+      p.set_mode(api::MODE_ENFORCE);
+      break;
+    case model::Mode::kStrict:
+      p.set_mode(api::MODE_STRICT);
+      break;
   }
   const auto add = [&](std::string_view budget) {
     api::Policy::Budget* b = p.add_budgets();

@@ -1,5 +1,5 @@
-// What compile() makes of policies: plain data in the shape that decisions read. Internal to policy; the types are visible to
-// its tests.
+// What compile() makes of policies: plain data in the shape that decisions read. Internal to policy; the types are
+// visible to its tests.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ struct Rule {
   Kind kind = Kind::kDeny;
   std::string name;
   api::Target target;
-  std::uint64_t hold_ns = 0;               // approve
+  std::uint64_t hold_ns = 0;  // approve
   model::Action then = model::Action::kDeny;
 };
 
@@ -29,8 +29,8 @@ struct CompiledPolicy {
   std::optional<Lease> lease;
   bool deny_opaque = false;
   api::Policy::Unpriced unpriced = api::Policy::UNPRICED_REFUSE;
-  std::vector<std::uint32_t> budgets;                                // numbers
-  std::vector<Rule> rules;                                           // in the order written
+  std::vector<std::uint32_t> budgets;  // numbers
+  std::vector<Rule> rules;             // in the order written
   bool has_allow = false;
   bool inherit_budgets = true;
   bool inherit_denies = true;
@@ -39,9 +39,9 @@ struct CompiledPolicy {
   std::uint32_t same_calls = 0;  // 0: not limited
   std::uint32_t cycles = 0;
   model::Action on_loop = model::Action::kHold;
-  std::uint64_t hold_ns = 0;     // for loops
+  std::uint64_t hold_ns = 0;  // for loops
 
-  bool may_refuse() const;       // some request may be held or refused under this policy, were it enforced
+  bool may_refuse() const;  // some request may be held or refused under this policy, were it enforced
 };
 
 class CompiledPolicies {

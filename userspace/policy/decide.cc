@@ -15,21 +15,29 @@ using model::Mode;
 
 int rank(Action action) {
   switch (action) {
-    case Action::kAllow: return 0;
-    case Action::kPace: return 1;
-    case Action::kHold: return 2;
+    case Action::kAllow:
+      return 0;
+    case Action::kPace:
+      return 1;
+    case Action::kHold:
+      return 2;
     case Action::kCut:
-    case Action::kDeny: return 3;
-    case Action::kKill: return 4;
+    case Action::kDeny:
+      return 3;
+    case Action::kKill:
+      return 4;
   }
   PN_BUG("enum value out of range");
 }
 
 std::string amount(BudgetSpec::Unit unit, std::int64_t value) {
   switch (unit) {
-    case BudgetSpec::Unit::kNanoUsd: return "$" + model::format_usd({value});
-    case BudgetSpec::Unit::kTokens: return fmt::format("{} tokens", value);
-    case BudgetSpec::Unit::kRequests: return fmt::format("{} requests", value);
+    case BudgetSpec::Unit::kNanoUsd:
+      return "$" + model::format_usd({value});
+    case BudgetSpec::Unit::kTokens:
+      return fmt::format("{} tokens", value);
+    case BudgetSpec::Unit::kRequests:
+      return fmt::format("{} requests", value);
   }
   PN_BUG("enum value out of range");
 }
@@ -76,7 +84,8 @@ class Collector {
   std::optional<Finding> observed_;
 };
 
-Finding finding(Action action, const CompiledPolicy& policy, std::string rule, std::string_view reason, std::string text) {
+Finding finding(Action action, const CompiledPolicy& policy, std::string rule, std::string_view reason,
+                std::string text) {
   Finding f;
   f.action = action;
   f.policy = policy.name;
@@ -106,7 +115,8 @@ Decision kill(const KillSwitch& order, const Effective& effective) {
   f.action = Action::kKill;
   f.rule = api::format_selector(order.selector);
   f.reason = "killed";
-  f.text = order.reason.empty() ? fmt::format("killed: {}", f.rule) : fmt::format("killed: {} ({})", f.rule, order.reason);
+  f.text =
+      order.reason.empty() ? fmt::format("killed: {}", f.rule) : fmt::format("killed: {} ({})", f.rule, order.reason);
   d.verdict = {Action::kKill, effective.mode, "", f.rule, "killed", 0};
   d.finding = std::move(f);
   return d;
@@ -119,14 +129,17 @@ void judge_denies(const CompiledPolicy& p, const model::Exchange& e, const model
       return out.add(p.mode, finding(Action::kDeny, p, r.name, "rule", fmt::format("{} is denied", described(e))));
 }
 
-void judge_rules(const CompiledPolicy& p, const model::Exchange& e, const Effective& effective, const Context& context, Collector& out,
-                 std::vector<std::string>& approvals) {
+void judge_rules(const CompiledPolicy& p, const model::Exchange& e, const Effective& effective, const Context& context,
+                 Collector& out, std::vector<std::string>& approvals) {
   judge_denies(p, e, effective.subject, out);
   bool approved = false;
   for (const Rule& r : p.rules) {
-    if (r.kind != Rule::Kind::kApprove || !matches(r.target, e, effective.subject, p.mode == Mode::kStrict ? Reading::kStrict : Reading::kAny)) continue;
+    if (r.kind != Rule::Kind::kApprove ||
+        !matches(r.target, e, effective.subject, p.mode == Mode::kStrict ? Reading::kStrict : Reading::kAny))
+      continue;
     const std::string id = p.name + "/" + r.name;
-    const auto answer = std::find_if(context.approvals.begin(), context.approvals.end(), [&](const Approval& a) { return a.rule == id; });
+    const auto answer = std::find_if(context.approvals.begin(), context.approvals.end(),
+                                     [&](const Approval& a) { return a.rule == id; });
     if (answer == context.approvals.end()) {
       Finding f = finding(Action::kHold, p, r.name, "approval", fmt::format("{} waits for approval", described(e)));
       f.wait_ns = r.hold_ns;
@@ -134,7 +147,8 @@ void judge_rules(const CompiledPolicy& p, const model::Exchange& e, const Effect
       out.add(p.mode, std::move(f));
       if (p.mode != Mode::kObserve) approvals.push_back(id);
     } else if (!answer->approved) {
-      out.add(p.mode, finding(Action::kDeny, p, r.name, "approval", fmt::format("{} was refused by a person", described(e))));
+      out.add(p.mode,
+              finding(Action::kDeny, p, r.name, "approval", fmt::format("{} was refused by a person", described(e))));
     }
     approved = true;  // asked for by name: no allow has to name it again
   }
@@ -142,20 +156,24 @@ void judge_rules(const CompiledPolicy& p, const model::Exchange& e, const Effect
   const bool allowed = std::any_of(p.rules.begin(), p.rules.end(), [&](const Rule& r) {
     return r.kind == Rule::Kind::kAllow && matches(r.target, e, effective.subject, Reading::kAll);
   });
-  if (!allowed) out.add(p.mode, finding(Action::kDeny, p, "allow", "rule", fmt::format("{} is not among what is allowed", described(e))));
+  if (!allowed)
+    out.add(p.mode,
+            finding(Action::kDeny, p, "allow", "rule", fmt::format("{} is not among what is allowed", described(e))));
 }
 
 void judge_course(const CompiledPolicy& p, const Context& context, Collector& out) {
   if (p.max_depth && context.delegation_depth && *context.delegation_depth > *p.max_depth)
-    out.add(p.mode, finding(Action::kDeny, p, "delegation.max_depth", "rule",
-                            fmt::format("delegated {} agents deep, {} allowed", *context.delegation_depth, *p.max_depth)));
+    out.add(p.mode,
+            finding(Action::kDeny, p, "delegation.max_depth", "rule",
+                    fmt::format("delegated {} agents deep, {} allowed", *context.delegation_depth, *p.max_depth)));
   for (const LoopOutcome& loop : context.loops) {
     if (loop.policy != p.name) continue;
     const bool same = p.same_calls > 0 && loop.same_calls >= p.same_calls;
     const bool cycle = p.cycles > 0 && loop.cycles >= p.cycles;
     if (!same && !cycle) continue;
     Finding f = finding(p.on_loop, p, same ? "loops.same_call" : "loops.cycle", "loop",
-                        same ? fmt::format("the same call {} times", loop.same_calls) : fmt::format("the same sequence of calls {} times", loop.cycles));
+                        same ? fmt::format("the same call {} times", loop.same_calls)
+                             : fmt::format("the same sequence of calls {} times", loop.cycles));
     f.wait_ns = p.on_loop == Action::kHold ? p.hold_ns : 0;
     out.add(p.mode, std::move(f));
   }
@@ -168,13 +186,15 @@ const CompiledPolicy* policy_named(const Effective& effective, std::string_view 
 }
 
 std::string breach_text(const BudgetSpec& spec, const BudgetBreach& b) {
-  std::string text = fmt::format("budget {}{}{} has {} left of {}; this call may need {}", spec.name, b.key.empty() ? "" : " of ", b.key,
-                                 amount(spec.unit, b.remaining), amount(spec.unit, b.limit), amount(spec.unit, b.needed));
+  std::string text =
+      fmt::format("budget {}{}{} has {} left of {}; this call may need {}", spec.name, b.key.empty() ? "" : " of ",
+                  b.key, amount(spec.unit, b.remaining), amount(spec.unit, b.limit), amount(spec.unit, b.needed));
   if (!spec.window.empty()) text += fmt::format(" (window {})", spec.window);
   return text;
 }
 
-// A breach whose number is out of range comes from definitions that have been replaced since: it says nothing about these.
+// A breach whose number is out of range comes from definitions that have been replaced since: it says nothing about
+// these.
 void judge_breaches(const Effective& effective, const LedgerOutcome& ledger, Collector& out) {
   const std::vector<BudgetSpec>& specs = effective.policies->budgets;
   for (const BudgetBreach& b : ledger.breaches) {
@@ -183,11 +203,13 @@ void judge_breaches(const Effective& effective, const LedgerOutcome& ledger, Col
     const CompiledPolicy* p = policy_named(effective, spec.policy);
     if (p == nullptr) continue;
     if (b.cause == BudgetBreach::Cause::kUnpriced) {
-      out.add(spec.mode, finding(Action::kDeny, *p, spec.name, "unpriced", fmt::format("no price is known for this call, and budget {} is in money", spec.name)));
+      out.add(spec.mode, finding(Action::kDeny, *p, spec.name, "unpriced",
+                                 fmt::format("no price is known for this call, and budget {} is in money", spec.name)));
       continue;
     }
     if (b.cause == BudgetBreach::Cause::kUnavailable) {
-      out.add(spec.mode, finding(Action::kDeny, *p, spec.name, "budget", fmt::format("the account of budget {} cannot be kept now", spec.name)));
+      out.add(spec.mode, finding(Action::kDeny, *p, spec.name, "budget",
+                                 fmt::format("the account of budget {} cannot be kept now", spec.name)));
       continue;
     }
     Finding f = finding(Action::kDeny, *p, spec.name, "budget", breach_text(spec, b));
@@ -212,12 +234,14 @@ void judge_unpriced(const model::Exchange& e, const Effective& effective, const 
   for (const BudgetUse& use : uses) {
     const BudgetSpec& spec = specs[use.budget];
     const CompiledPolicy* p = policy_named(effective, spec.policy);
-    if (spec.unit != BudgetSpec::Unit::kNanoUsd || p == nullptr || p->unpriced != api::Policy::UNPRICED_TOKEN_CAP) continue;
+    if (spec.unit != BudgetSpec::Unit::kNanoUsd || p == nullptr || p->unpriced != api::Policy::UNPRICED_TOKEN_CAP)
+      continue;
     const bool capped = std::any_of(uses.begin(), uses.end(), [&](const BudgetUse& other) {
       return specs[other.budget].unit == BudgetSpec::Unit::kTokens && specs[other.budget].policy == spec.policy;
     });
     if (!capped)
-      out.add(spec.mode, finding(Action::kDeny, *p, spec.name, "unpriced", "no price is known for this call, and no budget in tokens covers it"));
+      out.add(spec.mode, finding(Action::kDeny, *p, spec.name, "unpriced",
+                                 "no price is known for this call, and no budget in tokens covers it"));
   }
 }
 
@@ -234,7 +258,8 @@ void charges_for(const Effective& effective, const model::Exchange& e, std::vect
   }
 }
 
-Decision decide(const model::Exchange& e, const Effective& effective, const LedgerOutcome& ledger, const Context& context) {
+Decision decide(const model::Exchange& e, const Effective& effective, const LedgerOutcome& ledger,
+                const Context& context) {
   Collector out;
   std::vector<std::string> approvals;
   if (is_ai(e) || context.opaque) {
@@ -243,7 +268,8 @@ Decision decide(const model::Exchange& e, const Effective& effective, const Ledg
       const CompiledPolicy& p = effective.policies->policies[i];
       if (context.opaque) {
         if (p.deny_opaque)
-          out.add(p.mode, finding(Action::kDeny, p, "opaque", "opaque", "traffic to an AI endpoint whose plaintext was not seen"));
+          out.add(p.mode, finding(Action::kDeny, p, "opaque", "opaque",
+                                  "traffic to an AI endpoint whose plaintext was not seen"));
         continue;
       }
       judge_rules(p, e, effective, context, out, approvals);
@@ -262,7 +288,8 @@ Decision decide(const model::Exchange& e, const Effective& effective, const Ledg
   return d;
 }
 
-Decision decide_stream(const model::Exchange& e, const Effective& effective, const LedgerOutcome& ledger, const Context& context) {
+Decision decide_stream(const model::Exchange& e, const Effective& effective, const LedgerOutcome& ledger,
+                       const Context& context) {
   if (const KillSwitch* order = killed_by(e, context.kills)) return kill(*order, effective);
   Collector out;
   const std::vector<BudgetSpec>& specs = effective.policies->budgets;

@@ -13,22 +13,24 @@ namespace {
 using model::Action;
 using model::Mode;
 using testing::compiled;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using testing::model_call;
 using testing::subject;
 using testing::tool_call;
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 
 // "allow", "deny p/deny-1 rule", and with observed policies " would deny q/deny-1 rule".
 std::string told(const Decision& d) {
   std::string text{model::name(d.verdict.action)};
   if (d.finding) text += " " + d.verdict.policy + "/" + d.verdict.rule + " " + d.verdict.reason;
-  if (d.would) text += " would " + std::string(model::name(d.would->action)) + " " + d.would->policy + "/" + d.would->rule + " " + d.would->reason;
+  if (d.would)
+    text += " would " + std::string(model::name(d.would->action)) + " " + d.would->policy + "/" + d.would->rule + " " +
+            d.would->reason;
   return text;
 }
 
-std::string judged(std::string_view text, const model::Exchange& e, const LedgerOutcome& ledger = {}, const Context& context = {},
-                   const model::Subject& who = subject("a")) {
+std::string judged(std::string_view text, const model::Exchange& e, const LedgerOutcome& ledger = {},
+                   const Context& context = {}, const model::Subject& who = subject("a")) {
   return told(decide(e, effective(compiled(text), who), ledger, context));
 }
 
@@ -98,7 +100,8 @@ TEST(Rules, Table) {
       {"{ allow: { tool: search.* } }, { approve: { tool: payments.* } }", pay, "hold p/approve-2 approval"},
   };
   for (const Case& c : cases)
-    EXPECT_EQ(judged("name: p\nmode: enforce\nrules: [ " + std::string(c.rules) + " ]\n", c.exchange), c.verdict) << c.rules;
+    EXPECT_EQ(judged("name: p\nmode: enforce\nrules: [ " + std::string(c.rules) + " ]\n", c.exchange), c.verdict)
+        << c.rules;
 }
 
 TEST(Rules, AnUnreadableModelIsNoWayAroundADenyInStrict) {
@@ -118,7 +121,8 @@ TEST(Rules, UnrecognisedHttpToAProviderIsAModelCall) {
 
 TEST(Rules, EachPolicyIsJudgedByItself) {
   const std::string two =
-      "name: a\nmode: enforce\nrules: [{ allow: { provider: openai } }]\n---\nname: b\nmode: enforce\nrules: [{ allow: { model: o3 } }]\n";
+      "name: a\nmode: enforce\nrules: [{ allow: { provider: openai } }]\n---\nname: b\nmode: enforce\nrules: [{ allow: "
+      "{ model: o3 } }]\n";
   EXPECT_EQ(judged(two, model_call("openai", "o3")), "allow");
   EXPECT_EQ(judged(two, model_call("openai", "o1")), "deny b/allow rule");
   EXPECT_EQ(judged(two, model_call("azure", "o3")), "deny a/allow rule");
@@ -126,10 +130,13 @@ TEST(Rules, EachPolicyIsJudgedByItself) {
 
 TEST(Observe, NeverActsAndSaysWhatItWouldDo) {
   const std::string text =
-      "name: watch\nmode: observe\nrules: [{ deny: { model: o3 } }]\n---\nname: act\nmode: enforce\nrules: [{ deny: { model: gpt-5 } }]\n";
+      "name: watch\nmode: observe\nrules: [{ deny: { model: o3 } }]\n---\nname: act\nmode: enforce\nrules: [{ deny: { "
+      "model: gpt-5 } }]\n";
   EXPECT_EQ(judged(text, model_call("openai", "o3")), "allow would deny watch/deny-1 rule");
   EXPECT_EQ(judged(text, model_call("openai", "gpt-5")), "deny act/deny-1 rule");
-  const Decision d = decide(model_call("openai", "o3"), effective(compiled("name: watch\nmode: observe\nrules: [{ deny: { model: o3 } }]\n"), subject("a")), {});
+  const Decision d =
+      decide(model_call("openai", "o3"),
+             effective(compiled("name: watch\nmode: observe\nrules: [{ deny: { model: o3 } }]\n"), subject("a")), {});
   EXPECT_EQ(d.verdict.action, Action::kAllow);
   EXPECT_EQ(d.verdict.mode, Mode::kObserve);
   EXPECT_EQ(d.verdict.reason, "none");
@@ -158,7 +165,8 @@ TEST(Budgets, ABreachDoesWhatItsBudgetSays) {
   const model::Exchange e = model_call("openai", "o3");
   const Effective who = effective(compiled(kBudgets), subject("a"));
   EXPECT_EQ(told(decide(e, who, breach(0))), "deny p/hard budget");
-  EXPECT_EQ(decide(e, who, breach(0)).finding->text, "budget hard has $0.25 left of $1.00; this call may need $0.30 (window 1d)");
+  EXPECT_EQ(decide(e, who, breach(0)).finding->text,
+            "budget hard has $0.25 left of $1.00; this call may need $0.30 (window 1d)");
 
   const Decision held = decide(e, who, breach(1));
   EXPECT_EQ(told(held), "hold p/soft budget");
@@ -202,7 +210,9 @@ TEST(Unpriced, RefusedAllowedOrCapped) {
   LedgerOutcome passed;
   passed.priced = false;
   EXPECT_EQ(judged(money + "unpriced: allow\n", e, passed), "allow");
-  const std::string capped = "name: p\nmode: enforce\nunpriced: token_cap\nbudgets: [{ name: m, usd: 1 }, { name: t, tokens: 1k, only: { model: ";
+  const std::string capped =
+      "name: p\nmode: enforce\nunpriced: token_cap\nbudgets: [{ name: m, usd: 1 }, { name: t, tokens: 1k, only: { "
+      "model: ";
   EXPECT_EQ(judged(capped + "brand-* } }]\n", e, passed), "allow");
   EXPECT_EQ(judged(capped + "other } }]\n", e, passed), "deny p/m unpriced");
 }
@@ -213,16 +223,20 @@ TEST(Kill, WinsOverEverythingInEveryMode) {
   order.reason = "runaway";
   Context context;
   context.kills = {&order, 1};
-  const Decision d = decide(model_call("openai", "o3"), effective(compiled("name: p\nmode: observe\nrules: [{ deny: { model: o3 } }]\n"), subject("a")), {}, context);
+  const Decision d = decide(
+      model_call("openai", "o3"),
+      effective(compiled("name: p\nmode: observe\nrules: [{ deny: { model: o3 } }]\n"), subject("a")), {}, context);
   model::Exchange e = model_call("openai", "o3");
   e.subject = subject("a");
-  const Decision killed = decide(e, effective(compiled("name: p\nmode: observe\nrules: [{ deny: { model: o3 } }]\n"), subject("a")), {}, context);
+  const Decision killed = decide(
+      e, effective(compiled("name: p\nmode: observe\nrules: [{ deny: { model: o3 } }]\n"), subject("a")), {}, context);
   EXPECT_EQ(d.verdict.action, Action::kAllow);  // the exchange is of another agent
   EXPECT_EQ(killed.verdict.action, Action::kKill);
   EXPECT_EQ(killed.verdict.reason, "killed");
   EXPECT_EQ(killed.verdict.rule, "agent=a");
   EXPECT_EQ(killed.finding->text, "killed: agent=a (runaway)");
-  EXPECT_EQ(decide_stream(e, effective(compiled("name: p\n"), subject("a")), {}, context).verdict.action, Action::kKill);
+  EXPECT_EQ(decide_stream(e, effective(compiled("name: p\n"), subject("a")), {}, context).verdict.action,
+            Action::kKill);
   model::Exchange plain;  // its other traffic goes on
   plain.subject = subject("a");
   EXPECT_EQ(decide(plain, effective(compiled("name: p\n"), subject("a")), {}, context).verdict.action, Action::kAllow);
@@ -240,7 +254,8 @@ TEST(Opaque, DeniedInStrictAndWhereItIsSaid) {
 
 TEST(Approvals, WaitForEachAnswer) {
   const std::string text =
-      "name: p\nmode: enforce\nrules: [{ approve: { tool: payments.* }, hold: 10m }, { name: big, approve: { tool: \"*.send\" }, otherwise: allow }]\n";
+      "name: p\nmode: enforce\nrules: [{ approve: { tool: payments.* }, hold: 10m }, { name: big, approve: { tool: "
+      "\"*.send\" }, otherwise: allow }]\n";
   const model::Exchange pay = tool_call("payments.send");
   const Effective who = effective(compiled(text), subject("a"));
   const Decision asked = decide(pay, who, {});
@@ -262,7 +277,8 @@ TEST(Approvals, WaitForEachAnswer) {
 }
 
 TEST(Course, LoopsAndDepth) {
-  const std::string text = "name: p\nmode: enforce\nloops: { same_call: 5 in 60s, cycle: 4 }\ndelegation: { max_depth: 3 }\n";
+  const std::string text =
+      "name: p\nmode: enforce\nloops: { same_call: 5 in 60s, cycle: 4 }\ndelegation: { max_depth: 3 }\n";
   std::vector<LoopOutcome> loops{{"p", 4, 3}};
   Context context;
   context.loops = loops;
@@ -285,12 +301,13 @@ TEST(Stream, IsCutByAnEnforcedBudget) {
   EXPECT_EQ(told(decide_stream(e, who, breach(1))), "cut p/soft budget");
   EXPECT_EQ(told(decide_stream(e, who, breach(2))), "allow");  // paced: finishes
   EXPECT_EQ(told(decide_stream(e, who, {})), "allow");
-  const Effective watched = effective(compiled("name: p\nmode: observe\nbudgets: [{ name: b, usd: 1 }]\n"), subject("a"));
+  const Effective watched =
+      effective(compiled("name: p\nmode: observe\nbudgets: [{ name: b, usd: 1 }]\n"), subject("a"));
   EXPECT_EQ(told(decide_stream(e, watched, breach(0))), "allow would cut p/b budget");
 }
 
-// Over random policies and requests: the same arguments give the same decision, whatever was decided in between; a policy
-// turned from enforce to observe never makes the verdict stricter; adding a policy never makes it laxer.
+// Over random policies and requests: the same arguments give the same decision, whatever was decided in between; a
+// policy turned from enforce to observe never makes the verdict stricter; adding a policy never makes it laxer.
 class RandomPolicies : public ::testing::Test {
  protected:
   template <class List>
@@ -327,7 +344,8 @@ class RandomPolicies : public ::testing::Test {
   model::Exchange exchange() {
     static const char* const kNames[] = {"gpt-5", "o3", "claude-4", ""};
     static const char* const kTools[] = {"search.web", "payments.send"};
-    model::Exchange e = chance() ? model_call(chance() ? "openai" : "anthropic", pick(kNames)) : tool_call(pick(kTools));
+    model::Exchange e =
+        chance() ? model_call(chance() ? "openai" : "anthropic", pick(kNames)) : tool_call(pick(kTools));
     e.subject = subject(chance() ? "a" : "bob");
     return e;
   }
@@ -338,10 +356,14 @@ class RandomPolicies : public ::testing::Test {
   }
   static int strictness(const Decision& d) {
     switch (d.verdict.action) {
-      case Action::kAllow: return 0;
-      case Action::kPace: return 1;
-      case Action::kHold: return 2;
-      default: return 3;
+      case Action::kAllow:
+        return 0;
+      case Action::kPace:
+        return 1;
+      case Action::kHold:
+        return 2;
+      default:
+        return 3;
     }
   }
   std::mt19937 random_{20260101};

@@ -10,11 +10,11 @@ namespace penstock::policy {
 namespace {
 
 using testing::compiled;
+using ::testing::ElementsAre;
 using testing::model_call;
 using testing::parse;
 using testing::subject;
 using testing::tool_call;
-using ::testing::ElementsAre;
 
 TEST(Match, EveryKeyMustMatchAnyOfItsGlobs) {
   model::Subject s = subject("nightly");
@@ -22,7 +22,9 @@ TEST(Match, EveryKeyMustMatchAnyOfItsGlobs) {
   s.ns = "research";
   s.labels = {{"team", "platform"}};
   const auto covered = [&](std::string_view match) {
-    return matches(parse("name: p\nmatch: { " + std::string(match) + " }\nrules: [{ deny: { model: x } }]\n").policies(0).match(), s);
+    return matches(
+        parse("name: p\nmatch: { " + std::string(match) + " }\nrules: [{ deny: { model: x } }]\n").policies(0).match(),
+        s);
   };
   EXPECT_TRUE(covered("agent: night*"));
   EXPECT_TRUE(covered("agent: [web, nightly], user: dev"));
@@ -103,7 +105,8 @@ TEST(Effective, DefaultsHoldWherePoliciesAreSilent) {
 TEST(Budgets, OneForEachUnit) {
   const auto policies = compiled(
       "name: p\nmode: strict\nunpriced: allow\nbudgets:\n"
-      "  - { name: all, per: [agent, model], usd: 25, tokens: 2M, requests: 1k, window: 1d, tz: Europe/Berlin, soft: [50%, 80%], on_breach: hold, hold: 5m }\n"
+      "  - { name: all, per: [agent, model], usd: 25, tokens: 2M, requests: 1k, window: 1d, tz: Europe/Berlin, soft: "
+      "[50%, 80%], on_breach: hold, hold: 5m }\n"
       "  - { name: life, requests: 3, on_stream: finish }\n");
   const auto specs = budgets(*policies);
   ASSERT_EQ(specs.size(), 4u);
@@ -132,7 +135,8 @@ std::vector<std::string> charged(const Effective& e, const model::Exchange& exch
   charges_for(e, exchange, uses);
   std::vector<std::string> names;
   for (const BudgetUse& use : uses)
-    names.push_back(budgets(*e.policies)[use.budget].name + (use.payer == 0 ? "" : "@" + e.ancestors[use.payer - 1].agent));
+    names.push_back(budgets(*e.policies)[use.budget].name +
+                    (use.payer == 0 ? "" : "@" + e.ancestors[use.payer - 1].agent));
   return names;
 }
 
@@ -154,7 +158,8 @@ TEST(Budgets, CoverWhatTheySpeakOf) {
 
 TEST(Inheritance, AParentsBudgetCoversItsSubAgents) {
   const auto policies = compiled(
-      "name: parent\nmatch: { agent: boss }\nmode: enforce\nbudgets: [{ name: daily, per: [agent], usd: 1 }]\nrules: [{ deny: { model: x } }]\n---\n"
+      "name: parent\nmatch: { agent: boss }\nmode: enforce\nbudgets: [{ name: daily, per: [agent], usd: 1 }]\nrules: "
+      "[{ deny: { model: x } }]\n---\n"
       "name: child\nmatch: { agent: worker }\nmode: observe\nbudgets: [{ name: own, usd: 1 }]\n---\n"
       "name: everyone\nbudgets: [{ name: each, per: [agent], requests: 5 }]\n---\n"
       "name: closed\nmatch: { agent: boss }\ndelegation: { inherit: [denies] }\nbudgets: [{ name: mine, usd: 1 }]\n");

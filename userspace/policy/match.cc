@@ -13,7 +13,8 @@ using api::Case;
 using Globs = google::protobuf::RepeatedPtrField<std::string>;
 
 bool any(const Globs& globs, std::string_view text, Case letters = Case::kExact) {
-  return std::any_of(globs.begin(), globs.end(), [&](const std::string& g) { return api::glob_match(g, text, letters); });
+  return std::any_of(globs.begin(), globs.end(),
+                     [&](const std::string& g) { return api::glob_match(g, text, letters); });
 }
 bool absent_or_any(const Globs& globs, std::string_view text, Case letters = Case::kExact) {
   return globs.empty() || any(globs, text, letters);
@@ -21,9 +22,11 @@ bool absent_or_any(const Globs& globs, std::string_view text, Case letters = Cas
 
 // Methods without which no MCP session works and which neither call a tool nor read data.
 bool is_upkeep(std::string_view method) {
-  static constexpr std::string_view kMethods[] = {"initialize", "ping", "logging/setLevel", "tools/list", "resources/list",
-                                                  "resources/templates/list", "prompts/list", "roots/list"};
-  return method.starts_with("notifications/") || std::find(std::begin(kMethods), std::end(kMethods), method) != std::end(kMethods);
+  static constexpr std::string_view kMethods[] = {"initialize",   "ping",           "logging/setLevel",
+                                                  "tools/list",   "resources/list", "resources/templates/list",
+                                                  "prompts/list", "roots/list"};
+  return method.starts_with("notifications/") ||
+         std::find(std::begin(kMethods), std::end(kMethods), method) != std::end(kMethods);
 }
 
 bool tool_matches(const Globs& globs, const model::Exchange& e, Reading reading) {
@@ -42,7 +45,8 @@ bool is_ai(const model::Exchange& e) { return e.kind != model::Kind::kHttp || !e
 bool matches(const api::Match& m, const model::Subject& s) {
   if (!absent_or_any(m.agent(), s.agent) || !absent_or_any(m.run(), s.run) || !absent_or_any(m.user(), s.user) ||
       !absent_or_any(m.exe(), s.exe) || !absent_or_any(m.cgroup(), s.cgroup) || !absent_or_any(m.unit(), s.unit) ||
-      !absent_or_any(m.namespace_(), s.ns) || !absent_or_any(m.pod(), s.pod) || !absent_or_any(m.container(), s.container))
+      !absent_or_any(m.namespace_(), s.ns) || !absent_or_any(m.pod(), s.pod) ||
+      !absent_or_any(m.container(), s.container))
     return false;
   return std::all_of(m.labels().begin(), m.labels().end(), [&](const api::Labelled& l) {
     // An absent label matches no glob, not even `*`: `label.team: "*"` asks for the label to be there.
@@ -66,8 +70,10 @@ bool matches(const api::RequestMatch& m, const model::Exchange& e, Reading readi
       const bool unreadable = reading == Reading::kStrict && e.request_model.empty() && e.request.body_bytes > 0;
       return unreadable || absent_or_any(m.model(), e.request_model, Case::kIgnore);
     }
-    case model::Kind::kMcp: return about_tools && tool_matches(m.tool(), e, reading);
-    case model::Kind::kA2a: return false;
+    case model::Kind::kMcp:
+      return about_tools && tool_matches(m.tool(), e, reading);
+    case model::Kind::kA2a:
+      return false;
   }
   return false;
 }

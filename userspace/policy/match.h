@@ -6,13 +6,15 @@
 
 namespace penstock::policy {
 
-// A request to a model, a tool or an agent. Unrecognised HTTP to a known provider counts as one: it must not slip past rules.
+// A request to a model, a tool or an agent. Unrecognised HTTP to a known provider counts as one: it must not slip past
+// rules.
 bool is_ai(const model::Exchange& exchange);
 
 bool matches(const api::Match& match, const model::Subject& subject);
 
-// How a set of request keys is applied. Keys about model calls (provider, model) say nothing about tool calls and the other way
-// round: a set with both speaks of each kind by itself; a set with keys of one kind does not speak of the other.
+// How a set of request keys is applied. Keys about model calls (provider, model) say nothing about tool calls and the
+// other way round: a set with both speaks of each kind by itself; a set with keys of one kind does not speak of the
+// other.
 enum class Reading {
   kAny,     // deny, approve, unless, only: one matching tool call of several is enough
   kAll,     // allow: every tool call must match; MCP's own upkeep (initialize, ping, lists) passes with any `tool`
@@ -20,8 +22,10 @@ enum class Reading {
 };
 bool matches(const api::RequestMatch& match, const model::Exchange& exchange, Reading reading);
 
-bool matches(const api::Condition& condition, const model::Exchange& exchange, const model::Subject& subject, Reading reading);
+bool matches(const api::Condition& condition, const model::Exchange& exchange, const model::Subject& subject,
+             Reading reading);
 // `when` matches and `unless` does not.
-bool matches(const api::Target& target, const model::Exchange& exchange, const model::Subject& subject, Reading reading);
+bool matches(const api::Target& target, const model::Exchange& exchange, const model::Subject& subject,
+             Reading reading);
 
 }  // namespace penstock::policy

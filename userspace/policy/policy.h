@@ -1,5 +1,5 @@
-// Policies, compiled, and the decision over one request. Everything here is a pure function of its arguments: no clock, no
-// file, no state, so a replayed capture gives the same verdicts. Thread-safe: compiled policies never change.
+// Policies, compiled, and the decision over one request. Everything here is a pure function of its arguments: no clock,
+// no file, no state, so a replayed capture gives the same verdicts. Thread-safe: compiled policies never change.
 //
 //   compile()      once for each set of policies (at start, reload, `penstock run`)
 //   effective()    once for each subject; the caller keeps it until the policies or the subject change
@@ -49,8 +49,8 @@ struct Defaults {
 
 Defaults defaults_from(const api::Config::Defaults& config);
 
-// What this build enforces. A policy that asks for anything else is refused by check() and compile(): nothing is accepted
-// and then ignored.
+// What this build enforces. A policy that asks for anything else is refused by check() and compile(): nothing is
+// accepted and then ignored.
 struct Support {
   bool cluster = false;      // shared: cluster
   bool approvals = false;    // rules: approve
@@ -63,23 +63,24 @@ struct Support {
   bool (*timezone_known)(std::string_view) = nullptr;
 };
 
-// A limit to configure in the ledger, in one unit: a budget with limits in several units is one BudgetSpec for each, named
-// "daily.usd", "daily.tokens". Its index in budgets() is its number everywhere here; configure the ledger in that order.
+// A limit to configure in the ledger, in one unit: a budget with limits in several units is one BudgetSpec for each,
+// named "daily.usd", "daily.tokens". Its index in budgets() is its number everywhere here; configure the ledger in that
+// order.
 struct BudgetSpec {
   enum class Unit : std::uint8_t { kNanoUsd, kTokens, kRequests };
   enum class OnBreach : std::uint8_t { kHold, kPace, kDeny };
   std::string policy;
   std::string name;
-  std::vector<std::string> per;               // dimensions of the key, in the order written
+  std::vector<std::string> per;  // dimensions of the key, in the order written
   Unit unit = Unit::kNanoUsd;
-  std::int64_t limit = 0;                     // in `unit`
-  std::string window;                         // canonical spelling ("1d", "60s rolling"); empty: never starts anew
-  std::string tz;                             // IANA name; empty: UTC
+  std::int64_t limit = 0;  // in `unit`
+  std::string window;      // canonical spelling ("1d", "60s rolling"); empty: never starts anew
+  std::string tz;          // IANA name; empty: UTC
   std::vector<std::uint32_t> soft_permille;
   OnBreach on_breach = OnBreach::kDeny;
-  std::uint64_t hold_ns = 0;                  // longest hold or pace
-  bool cut_streams = true;                    // an answer that outgrows it is cut
-  bool allow_unpriced = false;                // money: a call without a price passes uncounted (decide() still looks at it)
+  std::uint64_t hold_ns = 0;    // longest hold or pace
+  bool cut_streams = true;      // an answer that outgrows it is cut
+  bool allow_unpriced = false;  // money: a call without a price passes uncounted (decide() still looks at it)
   // The policy's: observed budgets count and never refuse, strict ones are reserved at the upper bound.
   model::Mode mode = model::Mode::kObserve;
 };
@@ -96,12 +97,12 @@ struct BudgetUse {
 // Everything that policies say about one subject. Copyable; keeps the policies alive.
 struct Effective {
   std::shared_ptr<const CompiledPolicies> policies;
-  std::vector<std::uint32_t> matched;    // indexes of the policies whose match covers the subject
+  std::vector<std::uint32_t> matched;  // indexes of the policies whose match covers the subject
   struct Inherited {
     std::uint32_t policy = 0;
     std::uint32_t ancestor = 0;  // index into `ancestors`
   };
-  std::vector<Inherited> inherited;      // policies that only cover an ancestor
+  std::vector<Inherited> inherited;  // policies that only cover an ancestor
   model::Subject subject;
   std::vector<model::Subject> ancestors;
   std::vector<BudgetUse> budgets;
@@ -137,8 +138,8 @@ Effective effective(const std::shared_ptr<const CompiledPolicies>& policies, con
 // Every budget of a set, in the order of their numbers. Valid as long as `policies`.
 std::span<const BudgetSpec> budgets(const CompiledPolicies& policies);
 
-// The budgets that cover this request, each (budget, payer) once. Plain HTTP is covered by none; tool and agent calls only by
-// limits in requests. `out` is cleared first: keep it between calls to save the allocation.
+// The budgets that cover this request, each (budget, payer) once. Plain HTTP is covered by none; tool and agent calls
+// only by limits in requests. `out` is cleared first: keep it between calls to save the allocation.
 void charges_for(const Effective& effective, const model::Exchange& exchange, std::vector<BudgetUse>& out);
 
 // An order to kill, in force.
@@ -165,7 +166,7 @@ struct Context {
   std::span<const KillSwitch> kills;
   std::span<const Approval> approvals;
   std::span<const LoopOutcome> loops;
-  bool opaque = false;                           // bytes to an AI endpoint whose plaintext was not seen
+  bool opaque = false;                            // bytes to an AI endpoint whose plaintext was not seen
   std::optional<std::uint32_t> delegation_depth;  // agents between the origin and the caller
 };
 
@@ -182,21 +183,23 @@ struct Finding {
 };
 
 struct Decision {
-  model::Verdict verdict;            // gate_ns is the gate's to fill
-  std::optional<Finding> finding;    // what decided, unless the verdict is a plain allow
-  std::optional<Finding> would;      // what observed policies would have done, where that is stricter than the verdict
+  model::Verdict verdict;          // gate_ns is the gate's to fill
+  std::optional<Finding> finding;  // what decided, unless the verdict is a plain allow
+  std::optional<Finding> would;    // what observed policies would have done, where that is stricter than the verdict
   std::vector<std::string> approvals;  // "<policy>/<rule>" that still wait for an answer
 };
 
 // A verdict of allow with breaches in `ledger` (observed budgets, unpriced calls let through) means: reserve by force.
-Decision decide(const model::Exchange& exchange, const Effective& effective, const LedgerOutcome& ledger, const Context& context = {});
+Decision decide(const model::Exchange& exchange, const Effective& effective, const LedgerOutcome& ledger,
+                const Context& context = {});
 
-// While the answer streams: `ledger` tells the budgets it outgrew. Cut (reason "budget") when an enforced budget says so; kill
-// when it was killed; else allow.
+// While the answer streams: `ledger` tells the budgets it outgrew. Cut (reason "budget") when an enforced budget says
+// so; kill when it was killed; else allow.
 Decision decide_stream(const model::Exchange& exchange, const Effective& effective, const LedgerOutcome& ledger,
                        const Context& context = {});
 
-// ---- a policy made in code -------------------------------------------------------------------------------------------
+// ---- a policy made in code
+// -------------------------------------------------------------------------------------------
 
 struct RunLimits {
   std::optional<model::NanoUsd> max_usd;
