@@ -12,10 +12,12 @@ TEST(PolicyPage, ExamplesAreAccepted) {
   const api::DocPage page(PENSTOCK_SOURCE_DIR "/docs/policy.md");
   const std::vector<std::string> examples = page.yaml_blocks();
   ASSERT_FALSE(examples.empty());
+  Support support;  // what the daemon enforces
+  support.approvals = support.tools = true;
   for (const std::string& example : examples) {
-    const LoadedPolicies loaded = read_policies(example, "docs/policy.md");
+    const LoadedPolicies loaded = read_policies(example, "docs/policy.md", support);
     EXPECT_EQ(testing::complaints(loaded.diagnostics), "") << example;
-    EXPECT_TRUE(compile(loaded.set)) << example;
+    EXPECT_TRUE(compile(loaded.set, {}, support)) << example;
   }
 }
 
