@@ -122,6 +122,15 @@ std::vector<ImageFound> Discovery::on_process(Pid pid) {
   return found;
 }
 
+void Discovery::on_fork(Pid parent, Pid child) {
+  on_exit(child);  // its number was somebody else's, whose end was missed
+  const auto it = by_pid_.find(parent);
+  if (it == by_pid_.end()) return;
+  const std::set<ImageId> images = it->second;
+  for (const ImageId id : images) images_.at(id).pids.insert(child);
+  by_pid_[child] = images;
+}
+
 std::vector<ImageFound> Discovery::on_exec(Pid pid) {
   on_exit(pid);
   return on_process(pid);

@@ -202,6 +202,21 @@ TEST_F(DiscoveryTest, ForgetsProcessesThatEndedUnnoticed) {
   close(pipes[1]);
 }
 
+TEST_F(DiscoveryTest, AChildMapsWhatItsParentMaps) {
+  Discovery d = make();
+  const base::Fd fd = open_library();
+  const Mapping mapping(fd.get());
+  const auto found = settle(d, d.on_mmap(kSelf, mapping.begin(), mapping.end()));
+  ASSERT_EQ(found.size(), 1u);
+  const Pid child = 4'000'000'000;  // no such process: nothing is read
+  d.on_fork(kSelf, child);
+  ASSERT_EQ(d.images_of(child).size(), 1u);
+  EXPECT_EQ(d.images_of(child)[0].id, found[0].id);
+  d.on_exit(child);
+  EXPECT_TRUE(d.images_of(child).empty());
+  EXPECT_EQ(d.images_of(kSelf).size(), 1u);
+}
+
 TEST_F(DiscoveryTest, PreattachesTheSystemLibrary) {
   Discovery d = make();
   const auto found = settle(d, d.preattach());

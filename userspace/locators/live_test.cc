@@ -337,6 +337,19 @@ INSTANTIATE_TEST_SUITE_P(Linked, LiveGo,
                          testing::Values(std::vector<std::string>{}, std::vector<std::string>{"-ldflags=-s -w"},
                                          std::vector<std::string>{"-buildmode=pie", "-ldflags=-s -w"}));
 
+// The kernel puts breakpoints into private mappings of a probed file: analysis must see the code, also after a restart of
+// the daemon with its probes in place, or beside another tool's.
+TEST(LiveProbes, AProbedImageIsAnalysedAsItIsOnDisk) {
+  PrivateFile library;
+  library.copy(kLibssl);
+  const AttachPlan before = plan_of(library.path(), "openssl");
+  ASSERT_FALSE(before.sites.empty());
+  std::vector<base::Fd> probes;
+  for (const ProbeSite& s : before.sites) probes.push_back(count_hits(-1, 0, library.path(), s.entry_offset, false));
+  for (const base::Fd& probe : probes) EXPECT_TRUE(probe) << strerror(errno);
+  EXPECT_EQ(plan_of(library.path(), "openssl"), before);
+}
+
 // Programs that cannot be driven against this server without an account: their calls are found.
 TEST(Programs, AreLocatedWithoutSymbols) {
   const auto sites = [](const std::string& path, std::string_view runtime) { return plan_of(PENSTOCK_TEST_PROGRAMS + path, runtime).sites.size(); };

@@ -80,7 +80,10 @@ base::Result<MappedFile> MappedFile::map(int fd) {
   install_handler();
   const int slot = claim_slot();
   if (slot < 0) return base::Error{base::ErrorCode::kFailure, 0, "too many files are mapped", {}};
-  void* data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
+  // Shared, because the kernel writes the breakpoints of uprobes (ours, another tool's) into *private* mappings of the
+  // file, readable ones included: there we would analyse 0xcc instead of the code. Only what cannot be shared is private.
+  void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
+  if (data == MAP_FAILED && errno == ENODEV) data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
   if (data == MAP_FAILED) {
     const int err = errno;
     slots[static_cast<std::size_t>(slot)].used.store(false);

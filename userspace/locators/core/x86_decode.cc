@@ -115,6 +115,14 @@ std::optional<Instruction> decode(std::span<const std::uint8_t> code, std::uint6
       const std::uint8_t reg = number_of(op.reg.value);
       if (reg < 16) out.written = static_cast<std::uint16_t>(out.written | 1u << reg);
     }
+    const auto reads = [&](ZydisRegister reg) {
+      if (const std::uint8_t number = number_of(reg); number < 16) out.read = static_cast<std::uint16_t>(out.read | 1u << number);
+    };
+    if (op.type == ZYDIS_OPERAND_TYPE_REGISTER && (op.actions & ZYDIS_OPERAND_ACTION_MASK_READ) != 0) reads(op.reg.value);
+    if (op.type == ZYDIS_OPERAND_TYPE_MEMORY) {
+      reads(op.mem.base);
+      reads(op.mem.index);
+    }
     // Own arithmetic, wrapping like the CPU's: Zydis refuses addresses that overflow.
     if (op.type == ZYDIS_OPERAND_TYPE_IMMEDIATE && op.imm.is_relative)
       out.target = vaddr + insn.length + op.imm.value.u;
@@ -122,6 +130,7 @@ std::optional<Instruction> decode(std::span<const std::uint8_t> code, std::uint6
       out.target = vaddr + insn.length + static_cast<std::uint64_t>(op.mem.disp.value);
   }
   describe(insn, operands, out);
+  if (out.shape == Shape::kMoveImmediate) out.read = 0;  // xor reg, reg depends on nothing
   return out;
 }
 

@@ -43,6 +43,7 @@ struct Instruction {
   std::uint8_t reg = kNoRegister;
   std::uint8_t source = kNoRegister;
   std::uint16_t written = 0;   // bit per general register written, partial writes included
+  std::uint16_t read = 0;      // bit per general register read, also to form an address
   bool emulated = false;       // the kernel emulates a uprobe on it (arch/x86/kernel/uprobes.c), so no single step
   std::uint64_t target = 0;    // of a direct branch or of a RIP-relative operand
   std::int64_t immediate = 0;

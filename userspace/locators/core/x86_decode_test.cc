@@ -49,6 +49,13 @@ TEST(Decode, SeesWhatIsWritten) {
   EXPECT_EQ(one({0x64, 0x48, 0x8b, 0x04, 0x25, 0x28, 0, 0, 0}).written, 1u << kRax);  // mov rax, fs:0x28
 }
 
+TEST(Decode, SeesWhatIsRead) {
+  EXPECT_EQ(one({0x4d, 0x89, 0xc5}).read, 1u << kR8);                                  // mov r13, r8
+  EXPECT_EQ(one({0x4c, 0x89, 0x44, 0x24, 0x08}).read, 1u << kR8 | 1u << kRsp);         // mov [rsp+8], r8
+  EXPECT_EQ(one({0x4a, 0x8d, 0x04, 0x06}).read, 1u << kRsi | 1u << kR8);               // lea rax, [rsi+r8]
+  EXPECT_EQ(one({0x45, 0x31, 0xc0}).read, 0u);                                         // xor r8d, r8d
+}
+
 TEST(Decode, ReadsImmediates) {
   EXPECT_EQ(one({0xba, 0xe2, 0, 0, 0}).immediate, 226);   // mov edx, 226
   EXPECT_EQ(one({0x6a, 0x10}).immediate, 16);             // push 16

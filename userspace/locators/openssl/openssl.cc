@@ -4,11 +4,12 @@
 // passes a function's own name to ERR_set_debug, so the functions that refer to the string "ssl_write_internal" are either
 // that function (then it is the only site: one cheap probe covers every public call) or the public functions it was
 // inlined into (then all of them are sites). One level per image, never both: the same bytes would be seen twice.
-// 1.1.1 has no such strings: there the callee that SSL_write and SSL_write_ex share is taken, if they are exported.
+// 1.1.1 has no such strings: there the callee that only SSL_write and SSL_write_ex share is taken, or these two themselves.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
+#include <set>
 
 #include "userspace/locators/core/code_scan.h"
 #include "userspace/locators/core/locator.h"
@@ -28,11 +29,13 @@ struct Direction {
   std::string_view internal;  // the shared function
   std::string_view plain;     // int f(ssl, buf, int)
   std::string_view ex;        // int f(ssl, buf, size_t, size_t*)
+  std::string_view ex2;       // int f(ssl, buf, size_t, uint64_t flags, size_t*); writes from 3.3 on
+  std::string_view opposite;  // the plain function of the other direction
   CallShape plain_shape;
   CallShape out_shape;
 };
-constexpr Direction kWrite{kWriteInternal, "SSL_write", "SSL_write_ex", CallShape::kTlsWriteRet, CallShape::kTlsWriteOut};
-constexpr Direction kRead{kReadInternal, "SSL_read", "SSL_read_ex", CallShape::kTlsReadRet, CallShape::kTlsReadOut};
+constexpr Direction kWrite{kWriteInternal, "SSL_write", "SSL_write_ex", "SSL_write_ex2", "SSL_read", CallShape::kTlsWriteRet, CallShape::kTlsWriteOut};
+constexpr Direction kRead{kReadInternal, "SSL_read", "SSL_read_ex", "", "SSL_write", CallShape::kTlsReadRet, CallShape::kTlsReadOut};
 
 bool identifier_char(std::uint8_t c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
@@ -81,26 +84,36 @@ std::vector<std::uint64_t> callees(const ElfImage& image, const Symbol& symbol) 
   return out;
 }
 
-// From 3.3 on the internal write takes flags before `written`. Its callers tell: they put an address of their stack, or
-// their own fourth argument, into the fifth register.
-bool takes_flags(const ElfImage& image, std::uint64_t internal) {
-  for (const Reference& call : calls_to(image, std::span(&internal, 1))) {
-    const auto caller = function_around(image, call.at);
-    if (!caller) continue;
-    bool fifth = false;
-    for (const Instruction& i : disassemble(image, {caller->begin, call.at})) {
-      if (i.flow == Flow::kCall || i.flow == Flow::kCallAway) fifth = false;
-      if (i.reg == kR8 && (i.shape == Shape::kLoadStackAddress || (i.shape == Shape::kMoveRegister && i.source == kRcx))) fifth = true;
-    }
-    if (fifth) return true;
+// From 3.3 on the internal write (and SSL_write_ex2) takes flags before `written`, five arguments in all. The function
+// tells: it reads the fifth register before it sets it.
+bool takes_flags(const ElfImage& image, std::uint64_t function) {
+  constexpr std::uint64_t kLook = 512;
+  for (const Instruction& i : disassemble(image, {function, function + kLook})) {
+    if ((i.read & (1u << kR8)) != 0) return true;
+    if ((i.written & (1u << kR8)) != 0) return false;
+    if (i.flow == Flow::kCall || i.flow == Flow::kCallAway || i.flow == Flow::kReturn || i.flow == Flow::kTrap) return false;
   }
   return false;
+}
+
+CallShape out_shape(const ElfImage& image, const Direction& d, std::uint64_t function) {
+  if (d.out_shape == CallShape::kTlsWriteOut && takes_flags(image, function)) return CallShape::kTlsWriteFlagsOut;
+  return d.out_shape;
 }
 
 // Which public function an inlined copy is; by its symbol, or by the name it passes to ERR_set_debug.
 bool is_plain(const ElfImage& image, const Direction& d, const FunctionRange& f, const std::vector<FunctionRange>& naming_plain) {
   if (const auto s = image.symbol(d.plain)) return s->vaddr == f.begin;
   return std::any_of(naming_plain.begin(), naming_plain.end(), [&](const FunctionRange& o) { return o.begin == f.begin; });
+}
+
+// For people.
+std::string_view name_of(const ElfImage& image, const Direction& d, std::uint64_t function) {
+  for (const std::string_view candidate : {d.ex, d.ex2}) {
+    const auto s = image.symbol(candidate);
+    if (s && s->vaddr == function) return candidate;
+  }
+  return d.internal;
 }
 
 std::vector<FunctionRange> functions_naming(const ElfImage& image, std::string_view name) {
@@ -126,8 +139,7 @@ bool by_name_strings(const ElfImage& image, const Direction& d, AttachPlan& plan
   const auto ex = image.symbol(d.ex);
   const bool is_public = (plain && plain->vaddr == functions[0].begin) || (ex && ex->vaddr == functions[0].begin);
   if (functions.size() == 1 && !is_public) {
-    const bool flags = d.out_shape == CallShape::kTlsWriteOut && takes_flags(image, functions[0].begin);
-    add_site(image, functions[0].begin, flags ? CallShape::kTlsWriteFlagsOut : d.out_shape, d.internal, plan);
+    add_site(image, functions[0].begin, out_shape(image, d, functions[0].begin), d.internal, plan);
     return !plan.sites.empty();
   }
   // Inlined. A copy that another one calls is inside it, and would repeat its bytes.
@@ -143,8 +155,7 @@ bool by_name_strings(const ElfImage& image, const Direction& d, AttachPlan& plan
     });
     if (nested) continue;
     const bool p = is_plain(image, d, f, naming_plain);
-    const bool known_ex = ex && ex->vaddr == f.begin;
-    add_site(image, f.begin, p ? d.plain_shape : d.out_shape, p ? d.plain : known_ex || !plain ? d.ex : d.internal, plan);
+    add_site(image, f.begin, p ? d.plain_shape : out_shape(image, d, f.begin), p ? d.plain : name_of(image, d, f.begin), plan);
   }
   return !plan.sites.empty();
 }
@@ -153,12 +164,16 @@ bool by_exports(const ElfImage& image, const Direction& d, AttachPlan& plan) {
   const auto plain = image.dynamic_symbol(d.plain);
   const auto ex = image.dynamic_symbol(d.ex);  // BoringSSL has none: it is not ours
   if (!plain || !ex || !plain->function || !ex->function) return false;
-  const auto a = callees(image, *plain);
-  const auto b = callees(image, *ex);
-  for (const std::uint64_t callee : a) {
-    if (std::find(b.begin(), b.end(), callee) == b.end()) continue;
-    const bool flags = d.out_shape == CallShape::kTlsWriteOut && takes_flags(image, callee);
-    add_site(image, callee, flags ? CallShape::kTlsWriteFlagsOut : d.out_shape, d.internal, plan);
+  // What both call and the other direction does not: the rest is handshakes, errors and asynchronous jobs.
+  const auto other = image.dynamic_symbol(d.opposite);
+  if (!other || !other->function) return false;
+  const auto b = callees(image, *ex), elsewhere = callees(image, *other);
+  const auto has = [](const std::vector<std::uint64_t>& v, std::uint64_t x) { return std::find(v.begin(), v.end(), x) != v.end(); };
+  std::set<std::uint64_t> shared;
+  for (const std::uint64_t callee : callees(image, *plain))
+    if (has(b, callee) && !has(elsewhere, callee)) shared.insert(callee);
+  if (shared.size() == 1) {
+    add_site(image, *shared.begin(), out_shape(image, d, *shared.begin()), d.internal, plan);
     return !plan.sites.empty();
   }
   add_site(image, plain->vaddr, d.plain_shape, d.plain, plan);
