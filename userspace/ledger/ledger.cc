@@ -37,7 +37,7 @@ Ledger::Impl::Call& Ledger::Impl::new_call(std::uint64_t exchange_id) {
   call.seq = next_seq_++;
   call.generation = ++generation_;
   call.correct_until_ns = 0;
-  call.stored = call.queued = false;
+  call.stored = call.queued = call.ended = false;
   call.held.clear();
   call.slots.clear();
   by_exchange_[exchange_id] = &call;

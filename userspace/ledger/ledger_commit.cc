@@ -41,7 +41,7 @@ std::uint32_t Ledger::Impl::take_slot(Journal::State state, std::uint64_t seq, s
 // Gives back the slots of calls in flight whose rows are on disk.
 void Ledger::Impl::spill() {
   for (auto& call : calls_) {
-    if (call->generation == 0 || call->correct_until_ns != 0 || !call->stored || call->queued) continue;
+    if (call->generation == 0 || call->ended || !call->stored || call->queued) continue;
     for (std::uint32_t slot : call->slots) store_->journal().release(slot);
     call->slots.clear();
   }
@@ -81,21 +81,27 @@ void Ledger::Impl::journal_update(Call& call) {
   }
 }
 
-void Ledger::Impl::journal_settle(const Call& call, std::span<const JournalCharge> charges) {
+void Ledger::Impl::journal_settle(Call& call, std::span<const JournalCharge> charges) {
   last_settle_seq_ = next_seq_++;
+  // Before any slot is taken: taking one may commit, and that commit carries the settled amounts. Were the call still open in
+  // it, a crash before the next commit would charge it twice.
+  call.ended = true;
+  if (call.stored) closed_.push_back(call.seq);
+  call.stored = false;
   if (!store_ || charges.empty()) return;
+  slots_.swap(call.slots);
+  call.slots.clear();
   for (std::size_t i = 0, s = 0; i < charges.size(); i += kCharges, ++s) {
     const auto part = charges.subspan(i, std::min(kCharges, charges.size() - i));
     std::uint32_t slot = Journal::kNoSlot;
-    if (s < call.slots.size()) {
-      slot = call.slots[s];
+    if (s < slots_.size()) {
+      slot = slots_[s];
       store_->journal().update(slot, Journal::State::kSettled, last_settle_seq_, part);
     } else {
       slot = take_slot(Journal::State::kSettled, call.seq, last_settle_seq_, call.real_ns, call.exchange_id, part);
     }
     if (slot != Journal::kNoSlot) settled_slots_.emplace_back(last_settle_seq_, slot);
   }
-  if (call.stored) closed_.push_back(call.seq);
 }
 
 bool Ledger::Impl::anything_to_commit() const {
@@ -143,7 +149,7 @@ void Ledger::Impl::submit(Now now) {
   }
   dirty_.clear();
   for (auto [call, generation] : opened_) {
-    if (call->generation != generation || call->correct_until_ns != 0) continue;  // ended before the commit
+    if (call->generation != generation || call->ended) continue;
     for (const Held& h : call->held) batch->opened.push_back({call->seq, h.instance->id, h.epoch, h.mark, h.reserved});
     call->stored = true;
     call->queued = false;
@@ -190,7 +196,7 @@ void Ledger::Impl::reap() {
   std::unordered_set<std::uint64_t> opened;
   for (const OpenRow& row : batch->opened) opened.insert(row.seq);
   for (auto& call : calls_) {
-    if (call->generation == 0 || call->queued || call->correct_until_ns != 0 || !opened.contains(call->seq)) continue;
+    if (call->generation == 0 || call->queued || call->ended || !opened.contains(call->seq)) continue;
     call->queued = true;
     opened_.emplace_back(call.get(), call->generation);
   }

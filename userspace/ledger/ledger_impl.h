@@ -39,6 +39,7 @@ class Ledger::Impl {
     std::int64_t real_ns = 0;
     bool stored = false;                // has rows in the store's reservation table (or in a commit under way)
     bool queued = false;                // waits in opened_ for the next commit
+    bool ended = false;                 // settled or cancelled: a commit from now on must not show it as open
     std::vector<Held> held;
     std::vector<std::uint32_t> slots;   // one per kChargesPerSlot of held; empty: not in the journal
   };
@@ -79,7 +80,7 @@ class Ledger::Impl {
   // ledger_commit.cc
   void journal_reserve(Call& call);
   void journal_update(Call& call);
-  void journal_settle(const Call& call, std::span<const JournalCharge> charges);
+  void journal_settle(Call& call, std::span<const JournalCharge> charges);
   std::uint32_t take_slot(Journal::State state, std::uint64_t seq, std::uint64_t settle_seq, std::int64_t real_ns,
                           std::uint64_t exchange_id, std::span<const JournalCharge> charges);
   void spill();
@@ -132,6 +133,7 @@ class Ledger::Impl {
   std::vector<LimitRow> limits_;      // in force for whole budgets, also of budgets that are not configured
   std::vector<std::pair<Instance*, bool>> scratch_;  // of admit(): the accounts, and whether they have no room
   std::vector<JournalCharge> changes_;  // of close() and correct()
+  std::vector<std::uint32_t> slots_;    // of journal_settle()
   Stats stats_;
 };
 

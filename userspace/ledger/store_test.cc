@@ -162,6 +162,20 @@ TEST_F(StoreTest, FullJournalWaitsForACommitAndSpills) {
   EXPECT_EQ(status().spent, 500 * 3 + 499 * 10 + 25);
 }
 
+// The settlement itself finds no slot and commits to get one: that commit holds the settled amount already.
+TEST_F(StoreTest, CommitInsideASettlementDoesNotCountTheCallTwice) {
+  options.slots = 2;
+  open({spec("a", 100'000)}, {.commit_interval_ns = UINT64_MAX / 2, .commit_wait_ns = 3600 * kSecond});
+  for (std::uint64_t i = 1; i <= 4; ++i) ASSERT_TRUE(reserve(i, 1000).admitted);
+  settle(1, 1);
+  ledger->settle_estimated(2, now);
+  settle(3, 1);
+  EXPECT_EQ(ledger->stats().undurable, 0U);
+  open({spec("a", 100'000)});
+  EXPECT_EQ(status().spent, 1 + 1000 + 1 + 1000);
+  EXPECT_EQ(status().estimated, 2000);
+}
+
 TEST_F(StoreTest, CorruptSlotsAreCountedNotBelieved) {
   open({spec("a", 1000)}, {.commit_interval_ns = UINT64_MAX / 2});
   for (std::uint64_t i = 1; i <= 3; ++i) reserve(i, 100);
