@@ -174,7 +174,7 @@ class Observer:
     """`penstock observe -f -o jsonl`: every exchange that ends, from the daemon's memory on."""
 
     def __init__(self, daemon):
-        self.process = rig.spawn([PENSTOCK, '--socket', daemon.socket, 'observe', '-f', '--last', '1000', '-o', 'jsonl'],
+        self.process = rig.spawn([PENSTOCK, 'observe', '--socket', daemon.socket, '-f', '--last', '1000', '-o', 'jsonl'],
                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         self.lines = rig.Lines(self.process.stdout)
 
@@ -201,8 +201,12 @@ class Observer:
 
 
 def cli(*arguments, environment=None, stdin=None, prefix=(), timeout=120, cwd=None):
+    environment = dict(environment or {})
+    if arguments[:1] == ('--socket',):  # an option of every command; said once for all of them by the environment
+        environment['PENSTOCK_SOCKET'] = str(arguments[1])
+        arguments = arguments[2:]
     return subprocess.run([*map(str, prefix), str(PENSTOCK), *map(str, arguments)], input=stdin, capture_output=True, text=True,
-                          timeout=timeout, env={**os.environ, **(environment or {})}, cwd=cwd)
+                          timeout=timeout, env={**os.environ, **environment}, cwd=cwd)
 
 
 def socket_cookie(port):

@@ -15,6 +15,11 @@ class Run(harness.Case):
         super().setUp()
         self.socket = os.path.join(self.folder, 'run.sock')
         self.scopes_before = self.cgroups()
+        # The daemon that `run` starts reads it: the fake provider's names stand for the real ones.
+        config = os.path.join(self.folder, 'run.yaml')
+        with open(config, 'w') as f:
+            f.write(self.endpoints())
+        self.environment = {'XDG_STATE_HOME': self.folder, 'HOME': self.folder, 'PENSTOCK_CONFIG': config}
 
     def cgroups(self):
         return {str(p) for p in pathlib.Path(harness.cgroup2_root()).rglob('penstock*')}
@@ -26,7 +31,7 @@ class Run(harness.Case):
 
     def run_(self, *arguments):
         return harness.cli('--socket', self.socket, 'run', *arguments,
-                           environment={'XDG_STATE_HOME': self.folder, 'HOME': self.folder})
+                           environment=self.environment)
 
     def nothing_left(self):
         rig.wait_until(lambda: self.cgroups() <= self.scopes_before, lambda: f'cgroups left: {self.cgroups()}')
@@ -47,11 +52,9 @@ class Run(harness.Case):
         self.nothing_left()
 
     def test_summary_as_json(self):
-        path = os.path.join(self.folder, 'summary.json')
-        done = self.run_('--max-usd', '2', '--summary', path, '--', *self.plan([{'id': 'r', 'script': 'in=1000;out=100'}]))
+        done = self.run_('--max-usd', '2', '--summary', 'json', '--', *self.plan([{'id': 'r', 'script': 'in=1000;out=100'}]))
         self.assertEqual(done.returncode, 0, done.stderr)
-        with open(path) as f:
-            summary = json.load(f)
+        summary = json.loads(done.stderr[done.stderr.index('{'):])
         totals = summary['totals']
         self.assertEqual((totals['calls'], totals['input_tokens'], totals['output_tokens']), (1, 1000, 100))
         # gpt-4o-mini: 0.15 $ and 0.60 $ per million tokens
@@ -102,10 +105,10 @@ class Run(harness.Case):
 
     def test_live_meter_on_a_terminal(self):
         reader, writer = pty.openpty()
-        process = rig.spawn([PENSTOCK, '--socket', self.socket, 'run', '--max-usd', '1', '--',
+        process = rig.spawn([PENSTOCK, 'run', '--socket', self.socket, '--max-usd', '1', '--',
                              *self.plan([{'id': 'live', 'script': 'step=1;chunks=3'}], stream=True)],
                             stdin=writer, stdout=subprocess.DEVNULL, stderr=writer,
-                            env={**os.environ, 'XDG_STATE_HOME': self.folder, 'TERM': 'xterm'})
+                            env={**os.environ, **self.environment, 'TERM': 'xterm'})
         os.close(writer)
         self.provider.wait('request', id='live', timeout=60)
         seen = b''

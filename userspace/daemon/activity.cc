@@ -107,7 +107,8 @@ void Activity::add_model(std::map<std::pair<std::string, std::string>, ModelRow>
   row.minute.add(clock_.boot_ns(), ledger::total_tokens(exchange).value_or(0),
                  exchange.cost ? exchange.cost->value : 0);
   if (exchange.cost || exchange.usage.input_tokens)
-    row.price_status = ledger::worst(row.price_status, exchange.price_status);
+
+    row.price_status = ledger::worst(row.price_status.value_or(exchange.price_status), exchange.price_status);
 }
 
 void Activity::add(ActivityRow& row, const model::Exchange& exchange) {

@@ -50,7 +50,7 @@ class LastMinute {
 struct ModelRow {
   Sums sums;
   LastMinute minute;
-  model::PriceStatus price_status = model::PriceStatus::kExact;  // the worst
+  std::optional<model::PriceStatus> price_status;  // the worst; absent: nothing was to be priced
 };
 
 struct ActivityRow {

@@ -255,7 +255,7 @@ api::RunSummary ControlApi::summary(const Run& run) const {
       api::ModelTotals& model = *out.add_models();
       if (!key.first.empty()) model.set_provider(key.first);
       if (!key.second.empty()) model.set_model(key.second);
-      model.set_price_status(std::string(model::name(row.price_status)));
+      if (row.price_status) model.set_price_status(std::string(model::name(*row.price_status)));
       row.sums.write(*model.mutable_totals());
     }
     for (const auto& [action, count] : activity->verdicts) (*out.mutable_verdicts())[action] = count;

@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 
 #include "userspace/api/message_json.h"
@@ -24,6 +25,8 @@ using penstock::base::ErrorCode;
 using penstock::base::Result;
 namespace daemon = penstock::daemon;
 namespace api = penstock::api;
+
+constexpr char kConfigFile[] = "/etc/penstock/config.yaml";
 
 volatile std::sig_atomic_t g_stop = 0;
 volatile std::sig_atomic_t g_reload = 0;
@@ -76,6 +79,13 @@ Result<daemon::Settings> settings_of(const daemon::CommandLine& command_line) {
   return settings;
 }
 
+// The file that is meant when none is named.
+std::string default_config_file() {
+  const char* named = std::getenv("PENSTOCK_CONFIG");
+  if (named != nullptr && *named != '\0') return named;
+  return ::access(kConfigFile, F_OK) == 0 ? kConfigFile : "";
+}
+
 Result<int> check_config(const daemon::CommandLine& command_line) {
   PN_TRY(const daemon::Settings settings, settings_of(command_line));
   daemon::PolicyStore::Settings policies;
@@ -126,7 +136,9 @@ int main(int argc, char** argv) {
            name, [&to](const std::string& value) { to = value; }, what)
         ->type_name(type);
   };
-  app.add_option("--config", command_line.config_file, "configuration file (docs/configuration.md)")->type_name("FILE");
+  app.add_option("--config", command_line.config_file,
+                 "configuration file; default: PENSTOCK_CONFIG, else /etc/penstock/config.yaml where it exists")
+      ->type_name("FILE");
   text("--state-dir", command_line.state_dir, "DIR", "where budgets, kill switches and applied policies are kept");
   text("--bpffs-dir", command_line.bpffs_dir, "DIR", "where programs and maps are pinned; on a bpffs");
   text("--socket", command_line.socket, "PATH", "unix socket of the control API");
@@ -157,6 +169,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return fail(Error{ErrorCode::kUsage, 0, e.what(), "penstockd --help"});
   }
+  if (command_line.config_file.empty()) command_line.config_file = default_config_file();
   if (command_line.ephemeral) make_ephemeral(command_line);
   Result<int> code = 0;
   if (check) {

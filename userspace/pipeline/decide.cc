@@ -262,6 +262,7 @@ void Pipeline::settle(Pending& pending) {
     // Never sent: it cost nothing, and nothing is known of an answer.
     if (pending.reserved) parts_.ledger.cancel(exchange.id, ledger_now());
     pending.reserved = false;
+    exchange.usage_status = model::UsageStatus::kUnknown;
     return;
   }
   const ledger::Settlement settlement = parts_.estimator.settlement(exchange);
