@@ -291,13 +291,15 @@ void Pipeline::complete_usage(Pending& pending, const ledger::Settlement& settle
                               bool stands) {
   model::Exchange& exchange = *pending.exchange;
   const bool reported = exchange.usage.input_tokens.has_value() || exchange.usage.output_tokens.has_value();
-  if (pending.cut && exchange.usage_status != model::UsageStatus::kExact) {
-    exchange.usage_status = model::UsageStatus::kIncomplete;
-  }
   if (stands) {
     exchange.cost = charged.cost;
     exchange.price_status = charged.cost ? model::PriceStatus::kEstimated : model::PriceStatus::kUnpriced;
-    if (!reported) fill_estimate(exchange, charged.tokens);
+    if (pending.cut) {
+      // What is charged stands in for what a provider would have said: an upper estimate, not the lower bound that was seen.
+      exchange.usage_status = model::UsageStatus::kUnknown;
+      exchange.usage = {};
+    }
+    if (pending.cut || !reported) fill_estimate(exchange, charged.tokens);
     return;
   }
   if (reported) {

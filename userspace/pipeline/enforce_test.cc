@@ -38,7 +38,7 @@ TEST_F(EnforceTest, AKillEndsTheAgentsConnectionsAndNobodyElses) {
   EXPECT_FALSE(conn(blue).destroyed);
   EXPECT_FALSE(conn(idle).destroyed) << "it never spoke to a model";
   EXPECT_EQ(last().verdict.action, model::Action::kKill);
-  EXPECT_EQ(last().usage_status, model::UsageStatus::kIncomplete);
+  EXPECT_EQ(last().usage_status, model::UsageStatus::kEstimated);
 
   // New requests of the killed agent are refused, on old connections and new ones; the neighbour goes on.
   kernel_.write(idle, chat_request(kModel, 10));

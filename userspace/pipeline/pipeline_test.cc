@@ -205,7 +205,7 @@ TEST_F(PipelineTest, AStreamIsCutWhenItsBudgetIsGone) {
   EXPECT_LT(sent, 40);
   kernel_.pump();
   EXPECT_EQ(last().verdict.action, model::Action::kCut);
-  EXPECT_EQ(last().usage_status, model::UsageStatus::kIncomplete);
+  EXPECT_EQ(last().usage_status, model::UsageStatus::kEstimated);
   EXPECT_EQ(last().price_status, model::PriceStatus::kEstimated);
   EXPECT_TRUE(last().cost.has_value());
   EXPECT_EQ(reserved("p", "t"), 0);
