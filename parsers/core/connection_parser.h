@@ -46,7 +46,8 @@ class ExchangeSink {
   // The request head was parsed (provider known or Kind::kHttp).
   virtual void on_request_head(model::Exchange& exchange) = 0;
   // The request is complete, or as complete as it gets before an answer. `end_pos`: position in the to-server plaintext
-  // one past the request's last byte: admitting up to it lets this request out and holds the next.
+  // one past the request's last byte: admitting up to it lets this request out and holds the next. Not called for an
+  // exchange whose request was not seen (coverage.truncated_start).
   virtual void on_request(model::Exchange& exchange, std::uint64_t end_pos) = 0;
   // More of the answer was understood: usage, output_text_bytes, first-chunk state may have changed.
   virtual void on_progress(model::Exchange& exchange) = 0;

@@ -67,9 +67,9 @@ base::Result<std::string> read_all(const std::string& file) {
 base::Result<> decode(const Options& options) {
   PN_TRY(const std::string text, read_all(options.file));
   Printer printer(options);
-  return read_har(text, [&](const HarConversation& conversation) {
-    printer.conversation(conversation.id);
-    replay(conversation, *session::make_connection_parser(conversation.endpoint, false, printer));
+  return read_har(text, [&](const HarEntry& entry) {
+    printer.conversation(entry.id);
+    replay(as_http1(entry), *session::make_connection_parser(entry.endpoint, false, printer));
   });
 }
 

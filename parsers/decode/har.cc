@@ -68,8 +68,8 @@ Url split_url(std::string_view url) {
 }
 
 // The header fields, without those that describe a framing that is not there any more.
-std::string fields_of(json::Value headers, bool request) {
-  std::string out;
+std::vector<HarEntry::Field> fields_of(json::Value headers, bool request) {
+  std::vector<HarEntry::Field> out;
   for (json::Value header : headers.items()) {
     const std::string_view name = header["name"].string_or("");
     if (!token(name)) continue;  // HTTP/2 pseudo fields, and nonsense
@@ -77,9 +77,13 @@ std::string fields_of(json::Value headers, bool request) {
     for (std::string_view framing : {"content-length", "transfer-encoding", "connection", "expect"})
       drop = drop || wire::http::equals_ignoring_case(name, framing);
     if (request && wire::http::equals_ignoring_case(name, "host")) drop = true;
-    if (!drop) out += fmt::format("{}: {}\r\n", name, on_one_line(header["value"].string_or("")));
+    if (!drop) out.push_back({std::string(name), on_one_line(header["value"].string_or(""))});
   }
   return out;
+}
+
+bool has_field(const std::vector<HarEntry::Field>& fields, std::string_view name) {
+  return std::any_of(fields.begin(), fields.end(), [name](const HarEntry::Field& field) { return wire::http::equals_ignoring_case(field.name, name); });
 }
 
 std::string text_of(json::Value text, json::Value encoding) {
@@ -108,65 +112,70 @@ std::string frame(bool client, std::uint8_t opcode, std::string_view payload) {
   return out;
 }
 
-void append_message(HarConversation& into, Direction direction, std::string_view bytes) {
-  std::string& stream = direction == Direction::kToServer ? into.to_server : into.to_client;
-  stream.append(bytes);
-  into.steps.push_back({direction, stream.size()});
-}
-
-void read_web_socket(json::Value messages, HarConversation& into) {
-  for (json::Value message : messages.items()) {
-    const bool client = message["type"].string_or("") == "send";
-    const auto opcode = static_cast<std::uint8_t>(message["opcode"].as_uint().value_or(1) & 0xf);
-    const std::string_view data = message["data"].string_or("");
-    // As Chrome writes it: binary payloads are base64.
-    const std::string payload = opcode == 2 ? dialects::base64_decode(data) : std::string(data);
-    append_message(into, client ? Direction::kToServer : Direction::kToClient, frame(client, opcode, payload));
-  }
-}
-
-HarConversation read_entry(json::Value entry, std::size_t position) {
-  HarConversation out;
-  out.id = std::string(entry["_id"].string_or(""));
-  if (out.id.empty()) out.id = std::to_string(position);
+HarEntry read_entry(json::Value entry, std::size_t position) {
+  HarEntry out;
   const json::Value request = entry["request"];
   const json::Value response = entry["response"];
+  out.id = std::string(entry["_id"].string_or(""));
+  if (out.id.empty()) out.id = std::to_string(position);
   const Url url = split_url(request["url"].string_or(""));
   out.endpoint.host = url.host;
   out.endpoint.port = url.port;
-  const bool web_socket = entry["_webSocketMessages"].is_array();
-
-  std::string head = fmt::format("{} {} HTTP/1.1\r\nhost: {}\r\n{}", request["method"].string_or("GET"), url.target, url.authority,
-                                 fields_of(request["headers"], true));
-  const std::string body = text_of(request["postData"]["text"], request["postData"]["_encoding"]);
-  if (web_socket) {
-    if (head.find("pgrade: websocket") == std::string::npos) head += "upgrade: websocket\r\n";
-    head += "connection: upgrade\r\n";
-  } else if (!body.empty()) {
-    head += fmt::format("content-length: {}\r\n", body.size());
+  out.method = std::string(request["method"].string_or("GET"));
+  out.authority = url.authority;
+  out.target = url.target;
+  out.request_fields = fields_of(request["headers"], true);
+  out.request_body = text_of(request["postData"]["text"], request["postData"]["_encoding"]);
+  out.web_socket = entry["_webSocketMessages"].is_array();
+  const std::uint64_t status = out.web_socket ? 101 : response["status"].as_uint().value_or(0);
+  out.status = status >= 100 && status <= 999 ? static_cast<std::uint32_t>(status) : 0;
+  out.response_fields = fields_of(response["headers"], false);
+  out.content = text_of(response["content"]["text"], response["content"]["encoding"]);
+  for (json::Value message : entry["_webSocketMessages"].items()) {
+    const auto opcode = static_cast<std::uint8_t>(message["opcode"].as_uint().value_or(1) & 0xf);
+    const std::string_view data = message["data"].string_or("");
+    // As Chrome writes it: binary payloads are base64.
+    out.messages.push_back({message["type"].string_or("") == "send", opcode, opcode == 2 ? dialects::base64_decode(data) : std::string(data)});
   }
-  append_message(out, Direction::kToServer, head + "\r\n" + body);
-
-  const std::uint64_t status = web_socket ? 101 : response["status"].as_uint().value_or(0);
-  if (status < 100 || status > 999) return out;  // never answered
-  const bool bodiless = status < 200 || status == 204 || status == 304 || request["method"].string_or("") == "HEAD";
-  const std::string content = bodiless ? std::string() : text_of(response["content"]["text"], response["content"]["encoding"]);
-  std::string answer = fmt::format("HTTP/1.1 {} {}\r\n{}", status, on_one_line(response["statusText"].string_or("")),
-                                   fields_of(response["headers"], false));
-  if (web_socket) {
-    if (answer.find("pgrade: websocket") == std::string::npos) answer += "upgrade: websocket\r\n";
-    answer += "connection: upgrade\r\n";
-  } else if (!bodiless) {
-    answer += fmt::format("content-length: {}\r\n", content.size());
-  }
-  append_message(out, Direction::kToClient, answer + "\r\n" + content);
-  if (web_socket) read_web_socket(entry["_webSocketMessages"], out);
   return out;
+}
+
+std::string head_of(std::string start, const std::vector<HarEntry::Field>& fields, bool web_socket) {
+  std::string head = std::move(start) + "\r\n";
+  for (const HarEntry::Field& field : fields) head += fmt::format("{}: {}\r\n", field.name, field.value);
+  if (web_socket && !has_field(fields, "upgrade")) head += "upgrade: websocket\r\n";
+  if (web_socket) head += "connection: upgrade\r\n";
+  return head;
 }
 
 }  // namespace
 
-base::Result<> read_har(std::string_view text, const std::function<void(const HarConversation&)>& visit) {
+void Conversation::append(Direction direction, std::string_view bytes) {
+  std::string& stream = direction == Direction::kToServer ? to_server : to_client;
+  stream.append(bytes);
+  steps.push_back({direction, stream.size()});
+}
+
+Conversation as_http1(const HarEntry& entry) {
+  Conversation out;
+  out.endpoint = entry.endpoint;
+  std::string request = head_of(fmt::format("{} {} HTTP/1.1\r\nhost: {}", entry.method, entry.target, entry.authority), entry.request_fields, entry.web_socket);
+  if (!entry.request_body.empty()) request += fmt::format("content-length: {}\r\n", entry.request_body.size());
+  out.append(Direction::kToServer, request + "\r\n" + entry.request_body);
+  if (entry.status == 0) return out;
+  std::string answer = head_of(fmt::format("HTTP/1.1 {} -", entry.status), entry.response_fields, entry.web_socket);
+  if (entry.bodiless()) {
+    out.append(Direction::kToClient, answer + "\r\n");
+  } else {
+    answer += fmt::format("content-length: {}\r\n\r\n", entry.content.size());
+    out.append(Direction::kToClient, answer + entry.content);
+  }
+  for (const HarEntry::Message& message : entry.messages)
+    out.append(message.client ? Direction::kToServer : Direction::kToClient, frame(message.client, message.opcode, message.payload));
+  return out;
+}
+
+base::Result<> read_har(std::string_view text, const std::function<void(const HarEntry&)>& visit) {
   if (text.size() > std::numeric_limits<std::uint32_t>::max())
     return base::Error{base::ErrorCode::kFailure, 0, "the file is larger than 4 GiB", "split it by entries"};
   json::Digest document({.string_bytes = std::numeric_limits<std::size_t>::max(),
@@ -180,10 +189,10 @@ base::Result<> read_har(std::string_view text, const std::function<void(const Ha
   return {};
 }
 
-void replay(const HarConversation& conversation, ConnectionParser& parser, std::size_t piece) {
+void replay(const Conversation& conversation, ConnectionParser& parser, std::size_t piece) {
   std::size_t done[2] = {0, 0};
   std::uint64_t now_ns = 1;
-  for (const HarConversation::Step& step : conversation.steps) {
+  for (const Conversation::Step& step : conversation.steps) {
     const bool client = step.direction == Direction::kToServer;
     const std::string& stream = client ? conversation.to_server : conversation.to_client;
     std::size_t& at = done[client ? 0 : 1];

@@ -25,7 +25,9 @@ std::unique_ptr<Decoder> open_inference(const RequestHead& head, bool strict) {
 void start_openai(const RequestHead& head, std::string_view operation, model::Exchange& exchange) {
   exchange.kind = model::Kind::kLlm;
   exchange.operation = std::string(operation);
-  exchange.request_model = percent_decode(Segments(head.path).after("deployments"));
+  const Segments path(head.path);
+  exchange.request_model = percent_decode(path.after("deployments"));
+  if (exchange.request_model.empty()) exchange.request_model = percent_decode(path.after("engines"));
 }
 
 std::unique_ptr<Decoder> open_openai_shaped(const RequestHead& head) { return open_inference(head, true); }

@@ -38,10 +38,10 @@ class ChatCompletions : public Decoder {
     take_string(chunk["service_tier"], exchange.service_tier);
     bool first = true;
     for (Json choice : chunk["choices"].items()) {
-      read_choice(choice, first, exchange);
+      read_choice(choice, first, event.kind == Event::Kind::kJson, exchange);
       first = false;
     }
-    read_usage(chunk, exchange);
+    read_usage(chunk, event.kind == Event::Kind::kJson, exchange);
   }
 
  private:
@@ -51,7 +51,7 @@ class ChatCompletions : public Decoder {
     std::size_t call;  // position in exchange.tool_calls
   };
 
-  void read_choice(Json choice, bool first, model::Exchange& exchange) {
+  void read_choice(Json choice, bool first, bool document, model::Exchange& exchange) {
     const std::int64_t index = choice["index"].as_int().value_or(first ? 0 : -1);
     if (index == 0 || (first && !seen_first_)) {
       Json reason = choice["finish_reason"];
@@ -59,8 +59,8 @@ class ChatCompletions : public Decoder {
       if (const auto text = string_of(reason); text && !text->empty()) exchange.finish_reason = std::string(*text);
     }
     seen_first_ = seen_first_ || index == 0;
-    // Some send both, the message being the sum of the deltas so far.
-    if (choice["delta"].is_object()) {
+    // Some send both: in a stream the message is the sum of the deltas so far, in a plain answer the delta is empty.
+    if (choice["delta"].is_object() && !(document && choice["message"].is_object())) {
       read_message(choice["delta"], index, false, exchange);
     } else {
       read_message(choice["message"], index, true, exchange);
@@ -127,14 +127,14 @@ class ChatCompletions : public Decoder {
     return nullptr;
   }
 
-  void read_usage(Json chunk, model::Exchange& exchange) {
+  void read_usage(Json chunk, bool document, model::Exchange& exchange) {
     Json usage = chunk["usage"];
     if (!usage.is_object()) usage = chunk["x_groq"]["usage"];
     if (!usage.is_object()) usage = chunk["choices"].at(0)["usage"];
     if (!usage.is_object()) return;
     take_openai_usage(usage, exchange.usage);
     // Some repeat the usage so far in every chunk: it is final with the finish reason, or in a chunk of its own.
-    const bool last = exchange.finish_reason || chunk["choices"].size() == 0;
+    const bool last = document || exchange.finish_reason || chunk["choices"].size() == 0;
     settled_ = last ? Settled::kAtEnd : Settled::kNo;
   }
 

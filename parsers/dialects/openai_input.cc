@@ -1,4 +1,6 @@
 // The smaller APIs: embeddings, moderations, images, speech, transcriptions, and the runs of assistants.
+#include <algorithm>
+
 #include "parsers/dialects/errors.h"
 #include "parsers/dialects/facts.h"
 #include "parsers/dialects/openai.h"
@@ -26,7 +28,7 @@ class Input : public Decoder {
     take_string(body["id"], exchange.response_id);
     if (body["type"].string_or("").ends_with(".delta")) exchange.output_text_bytes += body["delta"].text_bytes();
     if (body["type"].string_or("").ends_with(".done")) settled_ = Settled::kYes;
-    if (body["text"].is_string()) exchange.output_text_bytes = body["text"].text_bytes();
+    if (body["text"].is_string()) exchange.output_text_bytes = std::max(exchange.output_text_bytes, body["text"].text_bytes());
     take_openai_usage(body["usage"], exchange.usage);
     // An embedding generates nothing: a reported 0 is a habit of the format, not a count.
     if (operation_ == "embeddings") exchange.usage.output_tokens.reset();
@@ -63,7 +65,7 @@ class Runs : public Decoder {
     take_openai_usage(run["usage"], exchange.usage);
     exchange.tool_calls.clear();  // the run names all that are open
     for (Json call : run["required_action"]["submit_tool_outputs"]["tool_calls"].items())
-      add_tool_call(exchange, call_id(call["id"]), string_of(call["function"]["name"]).value_or(""));
+      if (call.complete()) add_tool_call(exchange, call_id(call["id"]), string_of(call["function"]["name"]).value_or(""));
   }
 };
 

@@ -103,7 +103,7 @@ class Turns {
   virtual void complete(model::Exchange& exchange, model::UsageStatus status) = 0;
 };
 
-// Reads the messages of a WebSocket. Turns still open at the end are completed by the session.
+// Reads the messages of a WebSocket or of a pair of pipes. Turns still open at the end are completed by the session.
 class Conversation {
  public:
   virtual ~Conversation() = default;
@@ -138,14 +138,23 @@ struct Provider {
 // The claim of `provider` on a request, by `claim` or by `hosts`.
 Claim claim_of(const Provider& provider, const RequestHead& head);
 
+// Why a JSON-RPC request might belong to a protocol, strongest first.
+enum class Evidence : std::uint8_t {
+  kContent,      // what it says: a method of the protocol, a header field
+  kConnection,   // the connection has carried that protocol before
+  kNaming,       // its method is named as the protocol names methods
+};
+
 // A protocol between agents and tools or other agents. It is not bound to hosts: the head or the shape of the body tells.
 struct AgentProtocol {
   std::string_view name;     // "mcp", "a2a"
   model::Kind kind;
   // A decoder when the head alone tells (a header or path of the protocol), or nullptr.
   std::unique_ptr<Decoder> (*open)(const RequestHead& head) = nullptr;
-  // A decoder when the JSON body of a request tells, or nullptr.
-  std::unique_ptr<Decoder> (*open_body)(const RequestHead& head, Json body) = nullptr;
+  // A decoder when the JSON body of a request tells by that evidence, or nullptr.
+  std::unique_ptr<Decoder> (*open_body)(const RequestHead& head, Json body, Evidence evidence) = nullptr;
+  // The reader of a pair of pipes that carry it, a message a line; nullptr: not spoken over pipes.
+  std::unique_ptr<Conversation> (*converse)() = nullptr;
 };
 
 }  // namespace penstock::parsers

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "parsers/dialects/by_answer.h"
 #include "parsers/dialects/errors.h"
 #include "parsers/dialects/facts.h"
 #include "parsers/dialects/usage.h"
@@ -61,9 +62,23 @@ void Call::request_head(const wire::http::RequestHead& head, std::uint64_t now_n
   sink_.on_request_head(exchange_);
 }
 
+void Call::unseen_request(std::uint64_t now_ns) {
+  start_ns_ = now_ns;
+  head_.host = endpoint_.host.empty() ? endpoint_.address : endpoint_.host;
+  head_.port = endpoint_.port;
+  head_.address = endpoint_.address;
+  exchange_.host = head_.host;
+  exchange_.port = head_.port;
+  exchange_.coverage.truncated_start = true;
+  if (const Provider* provider = select_host(endpoint_.provider, head_)) exchange_.provider = std::string(provider->name);
+  concluded_ = true;
+  sink_.on_request_head(exchange_);
+}
+
 void Call::adopt(Selection selection) {
   if (selection.provider != nullptr && !selection.provisional) exchange_.provider = std::string(selection.provider->name);
   if (selection.decoder != nullptr && !selection.provisional) selection.decoder->start(head_, exchange_);
+  if (selection.protocol != nullptr) protocol_ = selection.protocol;
   selection_ = std::move(selection);
 }
 
@@ -111,7 +126,7 @@ void Call::conclude_request(bool whole, std::uint64_t end_pos) {
     exchange_.operation.clear();
   }
   if (!selection_.decoder && body.exists()) {
-    adopt(select_by_body(head_, body));
+    adopt(select_by_body(head_, body, protocol_));
     if (selection_.decoder) selection_.decoder->request(body, exchange_);
   }
   if (selection_.decoder && body.exists()) dialects::read_request_facts(body, exchange_.request);
@@ -125,6 +140,8 @@ void Call::response_head(const wire::http::ResponseHead& head, std::uint64_t req
   if (!concluded_) conclude_request(false, request_pos);
   exchange_.status = head.status;
   exchange_.timing.first_chunk_ns = since_start(now_ns);
+  if (exchange_.coverage.truncated_start && head.status < 400)
+    response_body_ = std::make_unique<ResponseBody>(head.fields, wire::json::DigestOptions{}, static_cast<ResponseBody::Sink&>(*this));
   if (!selection_.decoder) return;
   const ResponseHead response{head.status, head.fields};
   if (head.status >= 400) {
@@ -145,6 +162,12 @@ void Call::response_body(std::span<const std::uint8_t> bytes, std::uint64_t now_
 }
 
 void Call::on_event(const Event& event) {
+  if (!selection_.decoder) {
+    selection_.decoder = dialects::open_by_answer(event);
+    if (!selection_.decoder) return;
+    selection_.decoder->start(head_, exchange_);
+    if (exchange_.provider.empty()) exchange_.provider = "other";
+  }
   changed_ = true;
   const bool streamed = event.kind == Event::Kind::kSse || event.kind == Event::Kind::kFrame;
   if (exchange_.status >= 400) {
@@ -155,6 +178,7 @@ void Call::on_event(const Event& event) {
   if (exchange_.kind == model::Kind::kLlm && ((event.failed && event.kind != Event::Kind::kGrpc) || event.name == "error" || dialects::holds_error(event.json)))
     note_error(event, streamed || any_event_);
   any_event_ = true;
+  cut_ = cut_ || (event.json.exists() && !event.json.complete());
   selection_.decoder->event(event, exchange_);
 }
 
@@ -192,7 +216,7 @@ void Call::response_end(bool whole, const wire::http::Fields& trailers, std::uin
 
 void Call::settle_usage(bool whole) {
   if (exchange_.kind != model::Kind::kLlm || !selection_.decoder) return;
-  const bool broken = response_lossy_ || exchange_.coverage.truncated_start;
+  const bool broken = cut_ || response_lossy_ || exchange_.coverage.truncated_start;
   const Settled settled = selection_.decoder->settled();
   const bool final = settled == Settled::kYes || (settled == Settled::kAtEnd && whole);
   if (!dialects::nothing_reported(exchange_.usage)) {

@@ -23,9 +23,13 @@ namespace penstock::parsers::session {
 
 class Call final : public ResponseBody::Sink, public RequestBody::Sink {
  public:
-  Call(const Endpoint& endpoint, ExchangeSink& sink) : endpoint_(endpoint), sink_(sink) {}
+  // `protocol`: the agent protocol that the connection has carried so far, read and written by its calls.
+  Call(const Endpoint& endpoint, const AgentProtocol*& protocol, ExchangeSink& sink)
+      : endpoint_(endpoint), protocol_(protocol), sink_(sink) {}
 
   void request_head(const wire::http::RequestHead& head, std::uint64_t now_ns);
+  // The answer to a request that was not seen: nothing is judged, and what is understood of it is incomplete.
+  void unseen_request(std::uint64_t now_ns);
   void request_body(std::span<const std::uint8_t> bytes);
   // `end_pos` is one past the request's last byte.
   void request_end(std::uint64_t end_pos, std::uint64_t now_ns);
@@ -53,6 +57,7 @@ class Call final : public ResponseBody::Sink, public RequestBody::Sink {
   std::uint64_t since_start(std::uint64_t now_ns) const { return now_ns > start_ns_ ? now_ns - start_ns_ : 0; }
 
   const Endpoint& endpoint_;
+  const AgentProtocol*& protocol_;
   ExchangeSink& sink_;
   RequestHead head_;
   Selection selection_;
@@ -67,6 +72,7 @@ class Call final : public ResponseBody::Sink, public RequestBody::Sink {
   bool finished_ = false;
   bool changed_ = false;       // since the last on_progress
   bool any_event_ = false;
+  bool cut_ = false;           // the document of the answer ended before it was whole
 };
 
 }  // namespace penstock::parsers::session

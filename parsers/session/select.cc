@@ -55,12 +55,19 @@ Selection select(std::string_view configured, const RequestHead& head) {
   return selection;
 }
 
-Selection select_by_body(const RequestHead& head, Json body) {
-  for (const AgentProtocol* protocol : protocols::registry()) {
-    if (protocol->open_body == nullptr) continue;
-    if (auto decoder = protocol->open_body(head, body)) return {nullptr, protocol, std::move(decoder), false};
+Selection select_by_body(const RequestHead& head, Json body, const AgentProtocol* before) {
+  for (const Evidence evidence : {Evidence::kContent, Evidence::kConnection, Evidence::kNaming}) {
+    for (const AgentProtocol* protocol : protocols::registry()) {
+      if (protocol->open_body == nullptr || (evidence == Evidence::kConnection && protocol != before)) continue;
+      if (auto decoder = protocol->open_body(head, body, evidence)) return {nullptr, protocol, std::move(decoder), false};
+    }
   }
   return {};
+}
+
+const Provider* select_host(std::string_view configured, const RequestHead& head) {
+  const Claimed claimed = strongest(configured, head);
+  return claimed.claim >= Claim::kLocal ? claimed.provider : nullptr;
 }
 
 std::unique_ptr<Conversation> select_conversation(std::string_view configured, const RequestHead& head, const Provider** provider) {
@@ -68,6 +75,15 @@ std::unique_ptr<Conversation> select_conversation(std::string_view configured, c
   if (claimed.provider == nullptr || claimed.provider->converse == nullptr) return nullptr;
   *provider = claimed.provider;
   return claimed.provider->converse(head);
+}
+
+std::unique_ptr<Conversation> select_line_protocol(const AgentProtocol** protocol) {
+  for (const AgentProtocol* candidate : protocols::registry()) {
+    if (candidate->converse == nullptr) continue;
+    *protocol = candidate;
+    return candidate->converse();
+  }
+  return nullptr;
 }
 
 }  // namespace penstock::parsers::session

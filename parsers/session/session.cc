@@ -6,6 +6,8 @@
 #include <utility>
 
 #include "parsers/session/call.h"
+#include "parsers/session/lines.h"
+#include "parsers/session/select.h"
 #include "parsers/session/socket.h"
 #include "parsers/wire/http1/http1.h"
 #include "parsers/wire/http2/http2.h"
@@ -31,7 +33,9 @@ class Session final : public ConnectionParser, http::Sink {
 
   void gap(Direction direction, std::uint64_t bytes) override {
     early_.clear();
-    if (socket_) {
+    if (lines_) {
+      lines_->gap(direction, bytes);
+    } else if (socket_) {
       socket_->gap(direction, bytes);
     } else if (http1_) {
       http1_->gap(direction, bytes);
@@ -45,17 +49,20 @@ class Session final : public ConnectionParser, http::Sink {
     if (http1_) http1_->close();
     if (http2_) http2_->close();
     if (socket_) socket_->close(now_ns_);
+    if (lines_) lines_->close(now_ns_);
     for (auto& [stream, call] : calls_) call->response_end(false, {}, now_ns_);
     calls_.clear();
   }
 
   Protocol protocol() const override { return protocol_; }
   bool request_open() const override {
+    if (lines_) return lines_->request_open();
     if (socket_) return socket_->request_open();
     if (http2_) return http2_->request_open();
     return http1_ && !http1_->tunnel() ? http1_->request_open() : !early_.empty();
   }
   std::uint64_t settled_pos() const override {
+    if (lines_) return lines_->settled_pos();
     if (socket_) return std::max(tunnel_pos_, socket_->settled_pos());
     if (http2_) return http2_->settled_pos();
     if (protocol_ == Protocol::kUnknown) return to_server_end_ - early_.size();
@@ -77,6 +84,8 @@ class Session final : public ConnectionParser, http::Sink {
       begin_http2();
     } else if (h1 == ParseState::kDone) {
       begin_http1();
+    } else if (sniff_line(start) == ParseState::kDone && begin_lines()) {
+      // JSON-RPC over a pipe.
     } else if (h1 == ParseState::kNeedMore || h2 == ParseState::kNeedMore) {
       return false;
     } else {
@@ -114,6 +123,15 @@ class Session final : public ConnectionParser, http::Sink {
     return type == 8 || (stream == 0) == of_connection;
   }
 
+  bool begin_lines() {
+    const AgentProtocol* protocol = nullptr;
+    auto conversation = select_line_protocol(&protocol);
+    if (conversation == nullptr) return false;
+    protocol_ = Protocol::kJsonRpc;
+    lines_ = std::make_unique<Lines>(endpoint_, *protocol, std::move(conversation), sink_);
+    return true;
+  }
+
   void begin_http1() {
     protocol_ = Protocol::kHttp1;
     http1_ = std::make_unique<http1::Connection>(static_cast<http::Sink&>(*this), http::Options{.joined = joined_});
@@ -127,6 +145,7 @@ class Session final : public ConnectionParser, http::Sink {
   void feed_transport(Direction direction, std::uint64_t pos, std::span<const std::uint8_t> bytes) {
     if (http1_) http1_->feed(direction, pos, bytes);
     if (http2_) http2_->feed(direction, pos, bytes);
+    if (lines_) lines_->feed(direction, pos, bytes, now_ns_);
   }
 
   Call* find(http::StreamId stream) {
@@ -135,7 +154,7 @@ class Session final : public ConnectionParser, http::Sink {
   }
 
   void on_request_head(http::StreamId stream, const http::RequestHead& head, std::uint64_t) override {
-    auto call = std::make_unique<Call>(endpoint_, sink_);
+    auto call = std::make_unique<Call>(endpoint_, agent_protocol_, sink_);
     Call& begun = *call;
     calls_[stream] = std::move(call);
     begun.request_head(head, now_ns_);
@@ -150,7 +169,14 @@ class Session final : public ConnectionParser, http::Sink {
   }
 
   void on_response_head(http::StreamId stream, const http::ResponseHead& head, std::uint64_t) override {
-    if (Call* call = find(stream)) call->response_head(head, to_server_end_, now_ns_);
+    Call* call = find(stream);
+    if (call == nullptr) {
+      auto unseen = std::make_unique<Call>(endpoint_, agent_protocol_, sink_);
+      call = unseen.get();
+      calls_[stream] = std::move(unseen);
+      call->unseen_request(now_ns_);
+    }
+    call->response_head(head, to_server_end_, now_ns_);
   }
 
   void on_response_body(http::StreamId stream, std::span<const std::uint8_t> bytes, std::uint64_t) override {
@@ -198,8 +224,10 @@ class Session final : public ConnectionParser, http::Sink {
   Protocol protocol_ = Protocol::kUnknown;
   std::unique_ptr<http1::Connection> http1_;
   std::unique_ptr<http2::Connection> http2_;
+  std::unique_ptr<Lines> lines_;
   std::unique_ptr<Socket> socket_;
   std::uint64_t tunnel_pos_ = 0;     // where the WebSocket begins in the to-server plaintext
+  const AgentProtocol* agent_protocol_ = nullptr;   // that the connection has carried so far
   std::map<http::StreamId, std::unique_ptr<Call>> calls_;
   std::string early_;                // the client's first bytes, until they tell the protocol (bounded by the sniffer)
   std::uint64_t to_server_end_ = 0;

@@ -3,15 +3,15 @@
 #pragma once
 
 #include <memory>
-#include <vector>
 
 #include "parsers/dialects/provider.h"
+#include "parsers/session/open_turns.h"
 #include "parsers/wire/json/digest.h"
 #include "parsers/wire/websocket/websocket.h"
 
 namespace penstock::parsers::session {
 
-class Socket final : wire::websocket::Sink, Turns {
+class Socket final : wire::websocket::Sink {
  public:
   Socket(const RequestHead& head, const Provider& provider, std::unique_ptr<Conversation> conversation,
          wire::websocket::Options options, ExchangeSink& sink);
@@ -24,33 +24,16 @@ class Socket final : wire::websocket::Sink, Turns {
   std::uint64_t settled_pos() const { return connection_.settled_pos(); }
 
  private:
-  struct Turn {
-    model::Exchange exchange;
-    std::uint64_t start_ns = 0;
-  };
   void on_message_begin(Direction direction, wire::websocket::Opcode opcode, std::uint64_t pos) override;
   void on_message_data(Direction direction, std::span<const std::uint8_t> bytes) override;
   void on_message_end(Direction direction, bool whole, std::uint64_t end_pos) override;
-
-  model::Exchange& begin() override;
-  void requested(model::Exchange& exchange) override;
-  void progress(model::Exchange& exchange) override;
-  void complete(model::Exchange& exchange, model::UsageStatus status) override;
-
-  Turn* find(const model::Exchange& exchange);
   wire::json::Digest& digest(Direction direction) { return direction == Direction::kToServer ? to_server_ : to_client_; }
 
-  const RequestHead head_;
-  const Provider& provider_;
   std::unique_ptr<Conversation> conversation_;
-  ExchangeSink& sink_;
+  OpenTurns turns_;
   wire::websocket::Connection connection_;
   wire::json::Digest to_server_;
   wire::json::Digest to_client_;
-  std::vector<std::unique_ptr<Turn>> turns_;   // open ones
-  std::uint64_t end_pos_ = 0;                  // of the client's last message
-  std::uint64_t now_ns_ = 0;
-  bool lossy_ = false;
 };
 
 }  // namespace penstock::parsers::session

@@ -99,9 +99,10 @@ std::unique_ptr<Decoder> open(const RequestHead& head) {
   return nullptr;
 }
 
-std::unique_ptr<Decoder> open_body(const RequestHead& head, Json body) {
-  if (!dialects::is_json_rpc(body)) return nullptr;
-  if (is_rpc_method(dialects::first_method(body)) || is_shared_method(body) || !head.header("a2a-version").empty())
+std::unique_ptr<Decoder> open_body(const RequestHead& head, Json body, Evidence evidence) {
+  if (!dialects::is_json_rpc(body) || evidence == Evidence::kNaming) return nullptr;
+  if (evidence == Evidence::kConnection || is_rpc_method(dialects::first_method(body)) || is_shared_method(body) ||
+      !head.header("a2a-version").empty())
     return std::make_unique<A2a>("");
   return nullptr;
 }

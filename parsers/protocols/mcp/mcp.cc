@@ -7,6 +7,7 @@
 #include "parsers/dialects/json_rpc.h"
 #include "parsers/dialects/paths.h"
 #include "parsers/protocols/mcp/methods.h"
+#include "parsers/protocols/mcp/pipe.h"
 
 namespace penstock::parsers::protocols {
 namespace {
@@ -55,10 +56,13 @@ std::unique_ptr<Decoder> open(const RequestHead& head) {
   return nullptr;
 }
 
-std::unique_ptr<Decoder> open_body(const RequestHead& head, Json body) {
+std::unique_ptr<Decoder> open_body(const RequestHead& head, Json body, Evidence evidence) {
   if (!dialects::is_json_rpc(body)) return nullptr;
-  // An answer to the server carries no method; what is left is that the client takes event streams, as it has to.
-  if (mcp::is_method(dialects::first_method(body)) || head.fields.has_token("accept", "text/event-stream"))
+  const std::string_view method = dialects::first_method(body);
+  // A client has to take event streams; an answer to the server has no method to tell by.
+  const bool takes_streams = head.fields.has_token("accept", "text/event-stream");
+  if (evidence == Evidence::kConnection || (evidence == Evidence::kContent && (mcp::is_method(method) || takes_streams)) ||
+      (evidence == Evidence::kNaming && mcp::is_named_like_a_method(method)))
     return std::make_unique<Mcp>(true);
   return nullptr;
 }
@@ -71,6 +75,7 @@ const AgentProtocol k_mcp{
     .kind = model::Kind::kMcp,
     .open = open,
     .open_body = open_body,
+    .converse = mcp::open_pipe,
 };
 
 }  // namespace penstock::parsers::protocols

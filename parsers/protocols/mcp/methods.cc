@@ -8,20 +8,21 @@
 namespace penstock::parsers::protocols::mcp {
 namespace {
 
-constexpr std::string_view kPlainMethods[] = {"initialize", "ping"};
-
-// "tools/call", "notifications/tools/list_changed": words joined by slashes. Other users of JSON-RPC over HTTP name their
-// methods with underscores or dots.
-bool slashed(std::string_view method) {
-  return method.find('/') != std::string_view::npos && std::all_of(method.begin(), method.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '/' || c == '_' || c == '-';
-  });
-}
+constexpr std::string_view kMethods[] = {"initialize", "ping"};
+constexpr std::string_view kFamilies[] = {"tools/", "resources/", "prompts/", "notifications/", "tasks/", "sampling/", "elicitation/",
+                                          "completion/", "logging/", "roots/", "server/", "subscriptions/"};
 
 }  // namespace
 
 bool is_method(std::string_view method) {
-  return slashed(method) || std::find(std::begin(kPlainMethods), std::end(kPlainMethods), method) != std::end(kPlainMethods);
+  return std::find(std::begin(kMethods), std::end(kMethods), method) != std::end(kMethods) ||
+         std::any_of(std::begin(kFamilies), std::end(kFamilies), [method](std::string_view family) { return method.starts_with(family); });
+}
+
+bool is_named_like_a_method(std::string_view method) {
+  return method.find('/') != std::string_view::npos && std::all_of(method.begin(), method.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '/' || c == '_' || c == '-';
+  });
 }
 
 void read_request(Json message, model::Exchange& exchange) {

@@ -116,6 +116,7 @@ class Invoke final : public Decoder, wire::json::StringSink {
 
   // Amazon Nova and Titan, Meta Llama, Mistral, Cohere, AI21 Jurassic, and Anthropic's text completion.
   void read_other(Json body, model::Exchange& exchange) {
+    dialects::take_string(body["model"], exchange.response_model);
     read_converse_event("", body, exchange);
     for (std::string_view name : kConverseEvents)
       if (body[name].is_object()) read_converse_event(name, body[name], exchange);

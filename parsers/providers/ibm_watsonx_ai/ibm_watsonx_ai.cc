@@ -53,11 +53,35 @@ class Generation : public Decoder {
   bool streamed_;
 };
 
+// Chat completions that call the model model_id.
+class Chat : public Decoder {
+ public:
+  explicit Chat(bool streamed) : streamed_(streamed) {}
+
+  void start(const RequestHead& head, model::Exchange& exchange) override {
+    chat_->start(head, exchange);
+    exchange.stream = streamed_;
+  }
+  bool request(Json body, model::Exchange& exchange) override {
+    dialects::take_string(body["model_id"], exchange.request_model);
+    return true;
+  }
+  void event(const Event& event, model::Exchange& exchange) override {
+    chat_->event(event, exchange);
+    settled_ = chat_->settled();
+    if (exchange.response_model.empty()) dialects::take_string(event.json["model_id"], exchange.response_model);
+  }
+
+ private:
+  std::unique_ptr<Decoder> chat_ = dialects::make_chat_completions();
+  bool streamed_;
+};
+
 std::unique_ptr<Decoder> open(const RequestHead& head) {
   const dialects::Segments path(head.path);
   if (head.method != "POST" || !path.contains("ml")) return nullptr;
   const std::string_view last = path.tail(0);
-  if (last == "chat" || last == "chat_stream") return dialects::make_chat_completions();
+  if (last == "chat" || last == "chat_stream") return std::make_unique<Chat>(last == "chat_stream");
   if (last == "embeddings") return std::make_unique<Generation>("embeddings", false);
   if (path.contains("generation") || last == "generation_stream")
     return std::make_unique<Generation>("text_completion", last.ends_with("_stream"));

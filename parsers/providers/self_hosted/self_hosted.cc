@@ -15,7 +15,9 @@ Claim claim(const RequestHead& head) {
 
 std::unique_ptr<Decoder> open(const RequestHead& head) {
   if (dialects::is_tgi(head)) return dialects::make_tgi(head);
-  return dialects::open_shaped(head);
+  if (auto decoder = dialects::open_shaped(head)) return decoder;
+  // Images, audio, moderations, reranking: their bodies prove nothing, a versioned path does.
+  return dialects::Segments(head.path).contains("v1") ? dialects::open_compatible(head) : nullptr;
 }
 
 }  // namespace
