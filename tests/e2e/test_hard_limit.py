@@ -10,7 +10,7 @@ ALL = len(KINDS) * CONNECTIONS
 class HardLimit(harness.Case):
     def policy(self, scope, on_breach):
         return (f'kind: Policy\nname: hard\nmatch: {{ cgroup: "{scope.path}" }}\nmode: strict\nbudgets:\n'
-                f'  - {{ name: n, requests: {LIMIT}, on_breach: {on_breach}, hold: 10m }}\n')
+                f'  - {{ name: n, requests: {LIMIT}, on_breach: {on_breach} }}\n')
 
     def race(self, scope, tag):
         """All processes are up and wait; then all go at once."""

@@ -147,7 +147,7 @@ base::Result<> Daemon::open_kernel() {
     query.response_model = model;
     query.request_model = model;
     query.when_real_ns = started_real_ns_;
-    return prices_->lookup(query).status != model::PriceStatus::kUnpriced;
+    return prices_->lookup(query).status == model::PriceStatus::kExact;
   };
   prometheus_ = exporters::PrometheusExporter::make(std::move(metrics), clock_);
 
