@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <signal.h>
+#include <limits.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -110,6 +111,34 @@ base::Result<std::string> find_command(const std::string& name) {
   }
   if (!forbidden.empty()) return refuse(forbidden);
   return not_found(name);
+}
+
+std::string interpreter_of(const std::string& path) {
+  constexpr int kNesting = 4;  // as many as the kernel follows
+  std::string program = path;
+  for (int depth = 0; depth < kNesting; ++depth) {
+    const base::Fd file(::open(program.c_str(), O_RDONLY | O_CLOEXEC));
+    char head[256];
+    const ssize_t n = file ? ::read(file.get(), head, sizeof head) : 0;
+    std::string_view line(head, n > 0 ? static_cast<std::size_t>(n) : 0);
+    if (!line.starts_with("#!")) break;
+    line = line.substr(2, line.find('\n') - 2);
+    const auto word = [&line] {
+      line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
+      const std::string_view out = line.substr(0, line.find_first_of(" \t\r"));
+      line.remove_prefix(out.size());
+      return std::string(out);
+    };
+    program = word();
+    if (!program.ends_with("/env")) continue;
+    std::string name = word();
+    while (name.starts_with('-')) name = word();
+    auto found = find_command(name);
+    if (!found) break;
+    program = *std::move(found);
+  }
+  char absolute[PATH_MAX];
+  return ::realpath(program.c_str(), absolute) != nullptr ? absolute : program;
 }
 
 base::Result<Account> find_account(const std::string& name) {

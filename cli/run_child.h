@@ -17,6 +17,8 @@ inline constexpr auto kCommandNotFound = static_cast<base::ErrorCode>(127);
 
 // The file that would be executed, as execvp(3) finds it.
 base::Result<std::string> find_command(const std::string& name);
+// The absolute path of the program that really runs: of a script, what its first line names (through env, too).
+std::string interpreter_of(const std::string& path);
 
 struct Account {
   std::string name, home, shell;

@@ -9,7 +9,8 @@
  *                           context to its socket and, for a gated write, closes the gate at write_seq. One step.
  *   tp_btf__sock_recv       ties contexts whose first call is a read, from inside it or from the receive before it.
  *
- * A call inside a call (SSL_write over ssl_write_internal, TLS in TLS) is one call: the outermost counts. Libraries that
+ * A write inside a write (SSL_write over ssl_write_internal, TLS in TLS) is one call: the outermost counts. A write inside a
+ * read is a call of its own: callbacks of the library may run any code of the program. Libraries that
  * encrypt into memory (Node, asyncio) send after the call returned: the thread remembers up to PN_PENDING such writes.
  */
 #include "lib/gate_close.h"
@@ -73,15 +74,14 @@ int uprobe__tls_enter(struct pt_regs *regs)
 		pn_count(PN_STAT_TASK_STORAGE_FAILED);
 		return 0;
 	}
-	struct pn_call *call = &t->call;
-	if (call->sp && regs->sp < call->sp)
-		return 0; /* inside a probed call already */
-	call->sp = 0;
 	if (probe->shape == PN_SHAPE_FREE) {
 		struct pn_ctx_key key = {.ctx = regs->di, .tgid = bpf_get_current_pid_tgid() >> 32};
 		bpf_map_delete_elem(&pn_ctx, &key);
 		return 0;
 	}
+	struct pn_call *call = is_write((__u8)probe->shape) ? &t->write : &t->read;
+	if (call->sp && regs->sp < call->sp)
+		return 0; /* inside a probed call of the same direction already */
 	call->ctx = regs->di;
 	call->buf = regs->si;
 	__u64 fourth = regs->cx, fifth = regs->r8;
@@ -223,10 +223,14 @@ int uretprobe__tls_exit(struct pt_regs *regs)
 	struct pn_ctl_val *ctl = pn_control();
 	if (!pn_active(ctl))
 		return 0;
+	__u32 row = (__u32)bpf_get_attach_cookie(regs);
+	struct pn_probe_val *probe = bpf_map_lookup_elem(&pn_probe, &row);
 	struct pn_task_val *t = bpf_task_storage_get(&pn_task, bpf_get_current_task_btf(), NULL, 0);
-	if (!t || !t->call.sp || regs->sp <= t->call.sp)
+	if (!probe || !t)
+		return 0;
+	struct pn_call *call = is_write((__u8)probe->shape) ? &t->write : &t->read;
+	if (!call->sp || regs->sp <= call->sp)
 		return 0; /* the return of a nested call: the stack is still below the outermost one */
-	struct pn_call *call = &t->call;
 	__u64 n = call_result(call, regs->ax);
 	if (call->gated) {
 		struct pn_ctx_val *c = ctx_get(call->ctx, false);
@@ -244,15 +248,17 @@ int uretprobe__tls_exit(struct pt_regs *regs)
 static __always_inline void send_in_call(struct pn_task_val *t, struct pn_ctl_val *ctl, const struct sock *sk, __u64 cookie,
 					 const struct records *r)
 {
-	struct pn_call *call = &t->call;
+	struct pn_call *call = &t->write;
+	/* The handshake may run inside the call, and so may callbacks that send for others: only application records that
+	 * can hold the first piece of this plaintext are its own. */
+	__u64 piece = call->len > 16384 ? 16384 : call->len;
+	if (call->sent || !r->app_records || r->app_bytes <= piece)
+		return;
 	struct pn_ctx_val *c = ctx_get(call->ctx, true);
 	if (!c)
 		return;
 	__u32 scope = ctl->gating ? pn_scope_of(t, ctl) : 0;
 	bind(c, call->ctx, sk, cookie, PN_BIND_NESTED, scope);
-	/* The handshake may run inside the call: only application records carry the request. */
-	if (!is_write(call->shape) || call->sent || !r->app_records)
-		return;
 	call->sent = 1;
 	/* Only now is it certain which side of the connection this is: a server's answers are nobody's requests. */
 	if (c->server && call->gated) {
@@ -327,11 +333,11 @@ int BPF_PROG(tp_btf__tcp_sendmsg, const struct sock *sk, const struct msghdr *ms
 		return 0; /* this thread never made a TLS call */
 	struct records r = {};
 	__u64 pending = t->pending[0].len | t->pending[1].len | t->pending[2].len | t->pending[3].len;
-	if (!t->call.sp && !pending && !strict)
+	if (!t->write.sp && !pending && !strict)
 		return 0;
 	walk_records(msg, &r);
 	__u64 cookie = bpf_get_socket_cookie((void *)sk);
-	if (r.tls && t->call.sp)
+	if (r.tls && t->write.sp)
 		send_in_call(t, ctl, sk, cookie, &r);
 	else if (r.tls && pending)
 		send_after_call(t, ctl, sk, cookie, &r);
@@ -347,7 +353,7 @@ int BPF_PROG(tp_btf__sock_recv, struct sock *sk, int ret, int flags)
 	if (ret <= 0 || !pn_active(ctl))
 		return 0;
 	struct pn_task_val *t = bpf_task_storage_get(&pn_task, bpf_get_current_task_btf(), NULL, 0);
-	bool reading = t && t->call.sp && !is_write(t->call.shape);
+	bool reading = t && t->read.sp && !t->write.sp;
 	if (!t || (!reading && !t->note_receives))
 		return 0;
 	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
@@ -359,9 +365,9 @@ int BPF_PROG(tp_btf__sock_recv, struct sock *sk, int ret, int flags)
 			describe(&t->received, sk);
 		return 0;
 	}
-	struct pn_ctx_val *c = ctx_get(t->call.ctx, true);
+	struct pn_ctx_val *c = ctx_get(t->read.ctx, true);
 	if (!c)
 		return 0;
-	bind(c, t->call.ctx, sk, bpf_get_socket_cookie(sk), PN_BIND_NESTED, ctl->gating ? pn_scope_of(t, ctl) : 0);
+	bind(c, t->read.ctx, sk, bpf_get_socket_cookie(sk), PN_BIND_NESTED, ctl->gating ? pn_scope_of(t, ctl) : 0);
 	return 0;
 }

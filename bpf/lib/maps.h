@@ -182,7 +182,7 @@ struct {
 
 #define PN_PENDING 4 /* TLS contexts of one thread whose ciphertext waits in memory at once; more: the oldest is forgotten */
 
-struct pn_call {             /* the outermost TLS call in flight on this thread                              */
+struct pn_call {             /* the outermost write, or read, in flight on this thread                       */
 	__u64 sp;            /* its stack pointer; 0: none. A nested probed call has a lower one, a stale record a higher */
 	__u64 ctx, buf, len, out;
 	__u64 stream, pos;   /* gated write: where its provisional data went                                */
@@ -209,7 +209,7 @@ struct pn_socket {
 struct pn_task_val {
 	__u32 scope;
 	__u32 scope_gen;     /* pn_ctl.scope_gen for which `scope` was resolved                             */
-	struct pn_call call;
+	struct pn_call write, read; /* apart: a program may write from a callback of its read (Node does)   */
 	struct pn_pending pending[PN_PENDING];
 	struct pn_socket received; /* socket this thread last received from, while note_receives            */
 	__u32 note_receives;       /* a context was read from that no send has tied yet                     */

@@ -82,6 +82,8 @@ class Daemon:
         with socket.socket() as s:  # in a network namespace of our own: nobody else takes it before the daemon does
             s.bind(('127.0.0.1', 0))
             self.port = s.getsockname()[1]
+        # Never seen before by a daemon with a fresh state: examined before it is ready, not at the first run.
+        config += f'images: ["{rig.node()}"]\n'
         self.config = os.path.join(folder, 'config.yaml')
         self.policies = os.path.join(folder, 'policies.yaml')
         with open(self.policies, 'w') as f:

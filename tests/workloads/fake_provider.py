@@ -268,6 +268,8 @@ class Connection:
         self.push()
 
     def push(self):
+        if not self.open:
+            return
         try:
             while self.unsent:
                 sent = self.sock.send(self.unsent)

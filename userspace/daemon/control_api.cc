@@ -71,6 +71,7 @@ base::Result<api::Status> ControlApi::get_status(const api::Peer&, const api::Ge
   out.set_pid(static_cast<std::uint32_t>(::getpid()));
   out.set_started_real_ns(d_.started_real_ns_);
   out.set_ready(d_.ready());
+  out.set_pending_images(static_cast<std::uint32_t>(d_.probes_->pending()));
   out.set_ephemeral(d_.settings_.ephemeral);
   for (const std::string& line : d_.degraded()) out.add_degraded(line);
   out.set_socket(d_.settings_.config.socket().path());
@@ -229,6 +230,7 @@ base::Result<api::AgentList> ControlApi::list_agents(const api::Peer&, const api
 base::Result<api::CreateRunResponse> ControlApi::create_run(const api::Peer& peer,
                                                             const api::CreateRunRequest& request) {
   bool attached = false;
+  if (request.has_executable()) d_.probes_->look_ahead(request.executable());
   PN_TRY(const Run* run, d_.runs_->create(peer, request, attached));
   api::CreateRunResponse out;
   out.set_run(run->id);

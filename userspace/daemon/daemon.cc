@@ -25,6 +25,7 @@ constexpr std::size_t kEventsPerTurn = 4096;  // then timers, orders and the hea
 constexpr std::uint64_t kHousekeepingNs = 1'000'000'000;
 constexpr std::uint64_t kCgroupScanNs = 5'000'000'000;
 constexpr std::uint64_t kReadyWaitNs = 20'000'000'000;
+constexpr std::uint64_t kTakeoverWaitNs = 10'000'000'000;
 constexpr std::size_t kMaxCgroups = PN_MAX_CGROUPS / 2;
 
 base::Result<> make_directory(const std::string& path) {
@@ -185,7 +186,14 @@ base::Result<> Daemon::open_kernel() {
   PN_CHECK(runs_->restore());
   scopes_->set_unknown_before(false);
   probes_ = std::make_unique<Probes>(*kernel_, clock_, settings_.config.state_dir() + "/plans");
-  probes_->start();
+  probes_->start({config.images().begin(), config.images().end()});
+  // A predecessor's probes act until ours take over: not before ours are all there.
+  const std::uint64_t patience_ends = clock_.boot_ns() + kTakeoverWaitNs;
+  while (kernel_->resumed() && probes_->pending() > 0 && clock_.boot_ns() < patience_ends) {
+    pollfd scans{probes_->fds().front(), POLLIN, 0};
+    ::poll(&scans, 1, 20);
+    probes_->poll();
+  }
   PN_CHECK(kernel_->activate());
   gate_->heartbeat(clock_.boot_ns());
   if (kernel_->resumed()) pipeline_->resync();

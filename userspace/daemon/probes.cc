@@ -25,7 +25,8 @@ Probes::Probes(capture::Kernel& kernel, const base::Clock& clock, const std::str
   }
 }
 
-void Probes::start() {
+void Probes::start(const std::vector<std::string>& images) {
+  for (const std::string& path : images) look_ahead(path);
   attach(discovery_.preattach());
   attach(discovery_.scan_all());
 }

@@ -20,8 +20,10 @@ class Probes {
  public:
   Probes(capture::Kernel& kernel, const base::Clock& clock, const std::string& cache_path);
 
-  // Everything that runs now, and what is likely to be mapped later.
-  void start();
+  // Everything that runs now, what is likely to be mapped later, and the configured `images`.
+  void start(const std::vector<std::string>& images);
+  // A program that is about to be executed.
+  void look_ahead(const std::string& path) { attach(discovery_.on_file(path)); }
   // Results of workers, library loads, what became of images. Each turn of the event loop; returns whether anything was
   // new.
   void poll();

@@ -108,6 +108,17 @@ std::vector<ImageFound> Discovery::preattach() {
   return found;
 }
 
+std::vector<ImageFound> Discovery::on_file(const std::string& path) {
+  std::vector<ImageFound> found;
+  struct stat st {};
+  // O_PATH first: what is at the path may be a FIFO or a device.
+  const base::Fd place(open(path.c_str(), O_PATH | O_CLOEXEC));
+  if (!place || fstat(place.get(), &st) != 0 || !S_ISREG(st.st_mode)) return found;
+  auto file = std::make_shared<base::Fd>(open(fmt::format("/proc/self/fd/{}", place.get()).c_str(), O_RDONLY | O_CLOEXEC));
+  if (*file) saw(0, std::move(file), stamp_of(st), path, false, found);
+  return found;
+}
+
 std::vector<ImageFound> Discovery::on_process(Pid pid) {
   std::vector<ImageFound> found;
   bool truncated = false;

@@ -65,6 +65,7 @@ class Discovery {
   // Images to attach now. More arrive through take_ready().
   std::vector<ImageFound> scan_all();                 // every process; also forgets those that are gone
   std::vector<ImageFound> preattach();                // known libraries of our root and of every other mount namespace
+  std::vector<ImageFound> on_file(const std::string& path);  // a program or library of our own root that will be used soon
   std::vector<ImageFound> on_process(Pid);            // seen for the first time
   void on_fork(Pid parent, Pid child);                // it maps what its parent maps: nothing is read
   std::vector<ImageFound> on_exec(Pid);               // its old mappings are gone
