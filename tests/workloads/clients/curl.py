@@ -70,8 +70,11 @@ def worker(requests):
                 if not go:
                     curl.terminate()  # it waits to open the next body
                     break
-                with open(source, 'wb') as fifo:
-                    fifo.write(common.body(plan, request))
+                try:
+                    with open(source, 'wb') as fifo:
+                        fifo.write(common.body(plan, request))
+                except BrokenPipeError:
+                    pass  # refused before it read its body: its report says why
             line = curl.stderr.readline()
             while line and not line.startswith(b'{'):
                 line = curl.stderr.readline()
