@@ -261,6 +261,8 @@ class Case(unittest.TestCase):
         if not self._outcome.success:
             print(f'\n--- penstockd.log of {self.id()}\n{daemon.log()}---', file=sys.stderr)
         daemon.stop()
+        # Enforcement outlives the daemon by design; these pins are the test's.
+        subprocess.run(['rm', '-rf', daemon.pins], check=True)
 
     def observe(self):
         observer = self.daemon.observe()

@@ -18,7 +18,7 @@ base::Result<> make_pin_dir(const std::string& dir) {
   struct statfs fs{};
   if (statfs(dir.c_str(), &fs) != 0) return base::errno_error(errno, "statfs " + dir);
   if (static_cast<unsigned long>(fs.f_type) != BPF_FS_MAGIC)
-    return base::Error{base::ErrorCode::kUnsupported, 0, dir + " is not on a BPF file system",
+    return base::Error{base::ErrorCode::kUnsupported, 0, dir + " is not on a BPF file system (bpffs)",
                        "mount one: mount -t bpf bpf /sys/fs/bpf"};
   return {};
 }

@@ -134,6 +134,7 @@ exporters::Snapshot ControlApi::snapshot() {
 }
 
 base::Result<api::CounterList> ControlApi::list_counters(const api::Peer&, const api::ListCountersRequest&) {
+  d_.drain();  // both sides of each sum at the same moment
   api::CounterList out;
   const auto add = [&out](const char* name, std::uint64_t value, const char* label = nullptr,
                           const std::string& of = {}) {
@@ -195,6 +196,16 @@ base::Result<api::CounterList> ControlApi::list_counters(const api::Peer&, const
 
   // The kernel's own, read now: what is compared with the above.
   const capture::KernelSnapshot kernel = d_.kernel_->read_counters();
+  std::uint64_t sent = 0, lost = 0;
+  for (const pn_loss_val& loss : kernel.loss) {
+    sent += loss.sent;
+    lost += loss.lost_ring + loss.lost_fault + loss.lost_rate;
+  }
+  add("events_generated", sent + lost);
+  add("events_captured", d_.records_);
+  add("events_lost", lost);
+  add("plaintext_bytes_captured", t.delivered_bytes[0] + t.delivered_bytes[1]);
+  add("plaintext_bytes_lost", t.gap_bytes[0] + t.gap_bytes[1] + t.unattributed_bytes);
   for (std::size_t kind = 0; kind < kernel.loss.size(); ++kind) {
     const pn_loss_val& loss = kernel.loss[kind];
     if (loss.sent == 0 && loss.lost_ring == 0 && loss.lost_fault == 0 && loss.lost_rate == 0) continue;

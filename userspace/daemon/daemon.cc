@@ -73,6 +73,7 @@ base::Result<std::unique_ptr<Daemon>> Daemon::start(Settings settings) {
   PN_CHECK(daemon->open_state());
   PN_CHECK(daemon->open_kernel());
   PN_CHECK(daemon->open_surfaces());
+  daemon->started_ = true;
   return daemon;
 }
 
@@ -380,10 +381,10 @@ Daemon::~Daemon() {
   fd_watch_.reset();
   server_.reset();
   endpoint_names_.reset();
-  // Not run to its end (the start failed, or the loop did): what was pinned by an ephemeral daemon must not stay
-  // either.
-  if (settings_.ephemeral && kernel_ && !stopping_) {
-    if (runs_) runs_->finish_all();
+  // A start that failed leaves nothing behind, but takes nothing from a predecessor; an ephemeral daemon never leaves any.
+  const bool fresh_start_failed = !started_ && kernel_ && !kernel_->resumed();
+  if (kernel_ && !stopping_ && (settings_.ephemeral || fresh_start_failed)) {
+    if (runs_ && settings_.ephemeral) runs_->finish_all();
     kernel_->unload();
   }
 }
@@ -440,26 +441,36 @@ std::optional<model::ProcessKey> Daemon::process(std::uint32_t pid) { return sub
 // ---- events --------------------------------------------------------------------------------------------------------
 
 void Daemon::on_data(const pn_ev_data& event, std::span<const std::uint8_t> payload) {
+  ++records_;
   pipeline_->on_data(event, payload);
 }
-void Daemon::on_bind(const pn_ev_bind& event) { pipeline_->on_bind(event); }
-void Daemon::on_gate(const pn_ev_gate& event) { pipeline_->on_gate(event); }
-void Daemon::on_withdraw(const pn_ev_withdraw& event) { pipeline_->on_withdraw(event); }
-void Daemon::on_conn_close(const pn_ev_conn_close& event) { pipeline_->on_conn_close(event); }
+void Daemon::on_bind(const pn_ev_bind& event) {
+  ++records_; pipeline_->on_bind(event); }
+void Daemon::on_gate(const pn_ev_gate& event) {
+  ++records_; pipeline_->on_gate(event); }
+void Daemon::on_withdraw(const pn_ev_withdraw& event) {
+  ++records_; pipeline_->on_withdraw(event); }
+void Daemon::on_conn_close(const pn_ev_conn_close& event) {
+  ++records_; pipeline_->on_conn_close(event); }
 void Daemon::on_fork(const pn_ev_fork& event) {
+  ++records_;
   pipeline_->on_fork(event);
   probes_->on_fork(event.child_tgid);
 }
 void Daemon::on_exec(const pn_ev_exec& event) {
+  ++records_;
   pipeline_->on_exec(event);
   probes_->on_exec(event.hdr.tgid);
 }
 void Daemon::on_exit(const pn_ev_exit& event) {
+  ++records_;
   pipeline_->on_exit(event);
   probes_->on_exit(event.hdr.tgid);
 }
-void Daemon::on_mmap(const pn_ev_mmap& event) { pipeline_->on_mmap(event); }
-void Daemon::on_malformed(std::span<const std::uint8_t> record) { pipeline_->on_malformed(record); }
+void Daemon::on_mmap(const pn_ev_mmap& event) {
+  ++records_; pipeline_->on_mmap(event); }
+void Daemon::on_malformed(std::span<const std::uint8_t> record) {
+  ++records_; pipeline_->on_malformed(record); }
 
 void Daemon::on_exchange(const model::Exchange& exchange) {
   // Plain requests are nobody's business unless something was done to them.

@@ -128,6 +128,8 @@ Result<int> serve(const daemon::CommandLine& command_line) {
 int main(int argc, char** argv) {
   CLI::App app{"Penstock's daemon: sees, accounts, holds, cuts and kills the traffic of AI agents on this host."};
   app.name("penstockd");
+  // Said twice, the last one counts: wrappers append to what they were given.
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   daemon::CommandLine command_line;
   bool check = false, print = false, doctor = false;
   std::string policy_file;
