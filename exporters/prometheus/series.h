@@ -24,7 +24,7 @@ class NameGuard {
  public:
   struct Limits {
     std::size_t learnt = 200;
-    std::size_t confirmed = 2000;  // servers may be hostile as well
+    std::size_t confirmed = 500;  // servers may be hostile as well
     std::size_t name_bytes = 128;
   };
   NameGuard() = default;

@@ -102,16 +102,7 @@ class Daemon:
                 [PENSTOCKD, '--config', self.config, '--state-dir', self.state, '--bpffs-dir', self.pins, '--socket', self.socket,
                  '--listen', f'127.0.0.1:{self.port}', *self.arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         rig.wait_until(self._ready, lambda: f'penstockd ready; its log:\n{self.log()}', 60)
-        self._know_node()
         return self
-
-    def _know_node(self):
-        """A program that brings its own TLS library is covered once it has been examined: half a second, the first time it runs."""
-        subprocess.run([rig.node(), '-e', '0'], check=True)
-
-        def examined():
-            return not [line for line in self.get('status').get('degraded', []) if 'examined' in line]
-        rig.wait_until(examined, lambda: f'all images examined: {self.get("status")}', 60)
 
     def _ready(self):
         if self.process.poll() is not None:

@@ -238,8 +238,10 @@ base::Result<> Daemon::open_surfaces() {
   return {};
 }
 
-bool Daemon::ready() const {
-  return !stopping_ && server_ != nullptr && (probes_->pending() == 0 || clock_.boot_ns() >= ready_by_boot_ns_);
+// Once ready, always ready: programs that appear later are examined while everything else goes on.
+bool Daemon::ready() {
+  if (!was_ready_ && server_ != nullptr) was_ready_ = probes_->pending() == 0 || clock_.boot_ns() >= ready_by_boot_ns_;
+  return was_ready_ && !stopping_;
 }
 
 std::vector<std::string> Daemon::degraded() const {

@@ -68,7 +68,7 @@ class Daemon final : private capture::EventSink, private pipeline::Observer, pri
   void drain();
   bool owner_gone() const;
   // Probes are in place for everything that runs, and the API answers.
-  bool ready() const;
+  bool ready();
   // What does not work, one line each.
   std::vector<std::string> degraded() const;
 
@@ -111,6 +111,7 @@ class Daemon final : private capture::EventSink, private pipeline::Observer, pri
   std::uint64_t next_housekeeping_ns_ = 0;
   std::uint64_t next_cgroup_scan_ns_ = 0;
   std::uint64_t ready_by_boot_ns_ = 0;  // however long images take to examine
+  bool was_ready_ = false;
   std::mutex render_mutex_;
 
   std::optional<Cgroups> cgroups_;

@@ -136,7 +136,8 @@ int main(int argc, char** argv) {
   const auto text = [&app](const char* name, std::optional<std::string>& to, const char* type, const char* what) {
     app.add_option_function<std::string>(
            name, [&to](const std::string& value) { to = value; }, what)
-        ->type_name(type);
+        ->type_name(type)
+        ->take_last();
   };
   app.add_option("--config", command_line.config_file,
                  "configuration file; default: PENSTOCK_CONFIG, else /etc/penstock/config.yaml where it exists")
