@@ -77,7 +77,7 @@ class Daemon:
         self.folder = folder
         self.socket = os.path.join(folder, 'penstock.sock')
         self.state = os.path.join(folder, 'state')
-        self.pins = f'/sys/fs/bpf/penstock-e2e-{os.getpid()}'
+        self.pins = f'/sys/fs/bpf/{os.path.basename(folder)}'
         self.log_path = os.path.join(folder, 'penstockd.log')
         with socket.socket() as s:  # in a network namespace of our own: nobody else takes it before the daemon does
             s.bind(('127.0.0.1', 0))

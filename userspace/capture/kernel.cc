@@ -104,6 +104,12 @@ struct Kernel::Impl {
   // Rows of the probe table in use by a predecessor's links must stay as they are until those are gone.
   std::uint32_t first_row() const { return epoch % 2 * (PN_MAX_PROBES / 2); }
 
+  void remove_all_pins() {
+    remove_pins(link_dir(), {});
+    rmdir(link_dir().c_str());
+    remove_pins(options.bpffs_dir, {});
+    rmdir(options.bpffs_dir.c_str());
+  }
   base::Result<> open_and_load();
   base::Result<> attach_programs();
   base::Result<> pin_link(int fd, const std::string& name) {
@@ -208,7 +214,10 @@ base::Result<std::unique_ptr<Kernel>> Kernel::load(const KernelOptions& options)
   auto impl = std::make_unique<Impl>();
   impl->options = options;
   PN_CHECK(impl->open_and_load());
-  PN_CHECK(impl->attach_programs());
+  if (auto attached = impl->attach_programs(); !attached) {
+    if (!impl->before) impl->remove_all_pins();
+    return std::move(attached).error();
+  }
   return std::unique_ptr<Kernel>(new Kernel(std::move(impl)));
 }
 
@@ -306,10 +315,7 @@ void Kernel::unload() {
   __atomic_store_n(&k.control->gating, 0U, __ATOMIC_SEQ_CST);
   __atomic_store_n(&k.control->epoch, 0U, __ATOMIC_SEQ_CST);
   k.images.clear();
-  remove_pins(k.link_dir(), {});
-  rmdir(k.link_dir().c_str());
-  remove_pins(k.options.bpffs_dir, {});
-  rmdir(k.options.bpffs_dir.c_str());
+  k.remove_all_pins();
 }
 
 }  // namespace penstock::capture
