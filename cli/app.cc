@@ -104,12 +104,13 @@ void build(CLI::App& app, Context& context) {
   add_completion(app, context);
 }
 
-int main_with(std::vector<std::string> args, std::string_view version) {
+int main_with(std::vector<std::string> args, std::string_view version, void (*more)(CLI::App&, Context&)) {
   Context context;
   CLI::App app;
   app.name("penstock");
   app.set_version_flag("-V,--version", std::string("penstock ") + std::string(version));
   build(app, context);
+  if (more != nullptr) more(app, context);
   drop_separator(app, args);
   std::reverse(args.begin(), args.end());
   try {  // CLI11 reports by exception; this is the one place that meets them

@@ -28,8 +28,8 @@ struct Context {
   }
 };
 
-// Parses, runs, prints errors; returns the exit code.
-int main_with(std::vector<std::string> args, std::string_view version);
+// Parses, runs, prints errors; returns the exit code. `more` adds the subcommands that need more than this layer has.
+int main_with(std::vector<std::string> args, std::string_view version, void (*more)(CLI::App&, Context&) = nullptr);
 void build(CLI::App& app, Context& context);
 
 // Declares a subcommand: `examples` is printed below the options.
