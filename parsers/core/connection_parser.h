@@ -25,7 +25,7 @@ struct Endpoint {
   std::string provider;       // from the `endpoints:` configuration; empty: decided by host, path and shape
   // The `endpoints:` configuration by name, "host" or "host:port" -> provider: what a request's authority is looked up in
   // before `provider` is believed. May be null.
-  std::shared_ptr<const std::map<std::string, std::string>> names;
+  std::shared_ptr<const std::map<std::string, std::string>> names{};
 };
 
 // What the stream looks like so far. The owner uses it to stop copying what is of no interest.
