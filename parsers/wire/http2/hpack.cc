@@ -12,12 +12,14 @@ namespace penstock::parsers::wire::http2 {
 namespace {
 
 constexpr std::uint32_t kEntryBytes = 33;  // RFC 7541 §4.1: name and value plus 32
+// Broken blocks before a direction is given up: each costs a table of placeholders, and nobody sends that many by accident.
+constexpr std::uint32_t kFailures = 16;
 
 }  // namespace
 
 void Hpack::Delete::operator()(nghttp2_hd_inflater* inflater) const { nghttp2_hd_inflate_del(inflater); }
 
-Hpack::Hpack(bool cold) : cold_(cold) { make(kDefaultTableBytes); }
+Hpack::Hpack(bool cold) : cold_(cold) {}
 Hpack::~Hpack() = default;
 
 void Hpack::make(std::uint32_t table_bytes) {
@@ -26,6 +28,7 @@ void Hpack::make(std::uint32_t table_bytes) {
   inflater_.reset(inflater);
   table_bytes_ = table_bytes;
   begun_ = false;
+  stale_ = false;
   std::vector<std::uint8_t> block;
   if (table_bytes != kDefaultTableBytes) {
     nghttp2_hd_inflate_change_table_size(inflater, table_bytes);
@@ -50,8 +53,9 @@ void Hpack::make(std::uint32_t table_bytes) {
 void Hpack::change_table_size(std::uint32_t bytes) {
   const auto bounded = std::min<std::uint32_t>(bytes, limits::kHpackTableBytes);
   if (bounded == table_bytes_) return;
-  if (cold_ && !begun_) {
-    make(bounded);
+  if (stale_ || (cold_ && !begun_)) {
+    table_bytes_ = bounded;
+    stale_ = true;
     return;
   }
   table_bytes_ = bounded;
@@ -84,22 +88,30 @@ bool Hpack::run(std::span<const std::uint8_t> block, http::Fields& fields) {
 }
 
 bool Hpack::decode(std::span<const std::uint8_t> block, http::Fields& fields) {
+  fields.clear();
+  if (failures_ >= kFailures) return false;
+  if (stale_) make(table_bytes_);
   const bool first = !begun_;
   begun_ = true;
   if (run(block, fields)) return true;
   // Observation began behind a SETTINGS that allowed a larger table: once more, with room for the indices it can hold.
-  if (cold_ && first && table_bytes_ < limits::kHpackTableBytes) {
+  if (cold_ && first && !enlarged_ && table_bytes_ < limits::kHpackTableBytes) {
+    enlarged_ = true;
+    const std::uint32_t before = table_bytes_;
     make(limits::kHpackTableBytes);
     begun_ = true;
     if (run(block, fields)) return true;
+    table_bytes_ = before;
   }
+  ++failures_;
   forget();
   return false;
 }
 
 void Hpack::forget() {
   cold_ = true;
-  make(table_bytes_);
+  stale_ = true;
+  inflater_.reset();
 }
 
 }  // namespace penstock::parsers::wire::http2

@@ -29,7 +29,7 @@ class Hpack {
   void change_table_size(std::uint32_t bytes);
   // Decodes one whole header block into `fields`, which is cleared first; what is beyond the bounds of a head is left out.
   // False: it is broken, or refers to what cannot be known; the table is unknown from here on and has been filled with
-  // placeholders.
+  // placeholders. After too many of them it is false for good.
   bool decode(std::span<const std::uint8_t> block, http::Fields& fields);
   // Bytes were lost: header blocks may have been among them.
   void forget();
@@ -43,6 +43,9 @@ class Hpack {
   std::uint32_t table_bytes_ = kDefaultTableBytes;
   bool cold_;
   bool begun_ = false;  // a block was decoded since the table was last filled
+  bool stale_ = true;   // the inflater is made when a block needs it
+  bool enlarged_ = false;  // a larger table than was announced has been tried
+  std::uint32_t failures_ = 0;
 };
 
 }  // namespace penstock::parsers::wire::http2

@@ -18,12 +18,14 @@ using http::End;
 Connection::Connection(http::Sink& sink, http::Options options)
     : sink_(sink),
       to_server_(true, options.joined ? FrameReader::Start::kUnknown : FrameReader::Start::kPreface, *this),
-      to_client_(false, options.joined ? FrameReader::Start::kUnknown : FrameReader::Start::kFrame, *this) {}
+      to_client_(false, options.joined ? FrameReader::Start::kUnknown : FrameReader::Start::kFrame, *this),
+      requests_lost_(options.joined) {}
 
 void Connection::adopt_upgraded(std::span<const std::uint8_t> content) {
   Stream& stream = streams_[1];
   stream.request_head = true;
   stream.request_ended = true;
+  last_request_ = 1;
   // These settings are in force without acknowledgement (RFC 7540 §3.2.1).
   settings(true, content);
   acknowledge(to_client_);
@@ -49,6 +51,7 @@ void Connection::lost(bool to_server) {
   side.in_block = false;
   side.block.clear();
   side.hpack.forget();
+  requests_lost_ |= to_server;
   for (const auto& [id, stream] : streams_) {
     const bool open = to_server ? !stream.request_ended : !stream.response_ended;
     if (open) sink_.on_loss(id, to_server ? Direction::kToServer : Direction::kToClient, 0);
@@ -194,6 +197,11 @@ void Connection::request_block(std::uint32_t id, bool end_of_stream, std::uint64
     if (end_of_stream) end_stream(true, id, decoded_, end);
     return;
   }
+  if (id <= last_request_) {
+    // A stream that is over, or was reset while its trailers were under way.
+    return;
+  }
+  last_request_ = id;
   http::RequestHead head;
   head.version = 20;
   head.guessed = decoded_.empty();
@@ -247,8 +255,8 @@ void Connection::response_block(std::uint32_t id, bool end_of_stream, std::uint6
     if (found != streams_.end()) sink_.on_interim(id, head);
     return;
   }
-  // Joined, and no status: the trailers of an answer whose head was not seen look like this.
-  if (found == streams_.end() && head.status == 0) return;
+  // Of a stream that is over; or, without a status, the trailers of an answer whose head was not seen.
+  if (found == streams_.end() && (!requests_lost_ || head.status == 0)) return;
   Stream& stream = found == streams_.end() ? open_stream(id) : found->second;
   if (!stream.request_head) stream.request_ended = true;
   stream.response_head = true;

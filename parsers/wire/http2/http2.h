@@ -83,6 +83,8 @@ class Connection final : private FrameReader::Events {
   Half to_server_;
   Half to_client_;
   std::unordered_map<std::uint32_t, Stream> streams_;
+  bool requests_lost_;              // answers may be to requests that were not seen
+  std::uint32_t last_request_ = 0;  // ids only rise (RFC 9113 §5.1.1)
   http::Fields decoded_;          // scratch of the block being decoded
 };
 

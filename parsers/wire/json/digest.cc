@@ -165,6 +165,7 @@ inline bool Builder::string_piece(std::string_view piece) {
     const std::size_t take = std::min(piece.size(), bound);
     text_.append(piece.substr(0, take));
     node.text_size += static_cast<std::uint32_t>(take);
+    node.bytes += piece.size();
     room |= take < bound;
   }
   return room || tapping_;
