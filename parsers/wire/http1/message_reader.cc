@@ -200,11 +200,14 @@ std::string_view MessageReader::start_line(std::string_view text) {
 }
 
 bool MessageReader::request_line(std::string_view text) {
+  // Servers take runs of spaces for one (RFC 9112 §3 allows it).
   const std::size_t first = text.find(' ');
   const std::size_t last = text.rfind(' ');
   if (first == std::string_view::npos || last == first) return false;
   const std::string_view method = text.substr(0, first);
-  const std::string_view target = text.substr(first + 1, last - first - 1);
+  std::string_view target = text.substr(first + 1, last - first - 1);
+  while (target.starts_with(' ')) target.remove_prefix(1);
+  while (target.ends_with(' ')) target.remove_suffix(1);
   request_head_.version = version(text.substr(last + 1));
   if (!token(method) || method.size() > 32 || request_head_.version == 0) return false;
   if (!target_valid(target, method == "CONNECT")) return false;
@@ -248,6 +251,12 @@ std::string_view MessageReader::field_line(std::string_view text) {
   const std::size_t colon = text.find(':');
   if (colon == std::string_view::npos || !token(text.substr(0, colon))) return "bad field name";
   if (into.size() >= limits::kHeaders) return "too many fields";
+  if (state_ == State::kTrailers && request_) {
+    const std::string_view name = text.substr(0, colon);
+    const bool framing = http::equals_ignoring_case(name, "content-length") ||
+                         http::equals_ignoring_case(name, "transfer-encoding");
+    if (framing) return "framing field in the trailers";
+  }
   into.add(text.substr(0, colon), http::trim(text.substr(colon + 1)));
   return {};
 }
@@ -347,6 +356,7 @@ const std::uint8_t* MessageReader::chunk_size(const std::uint8_t* p, const std::
     const char c = static_cast<char>(*p);
     const bool forgiving = !request_ && options_.bare_line_feed;
     const bool may_end = size_digits_ != 0 && (state_ != State::kChunkExtension || extension_ == Extension::kInName ||
+                                               extension_ == Extension::kValue ||
                                                extension_ == Extension::kInValue || extension_ == Extension::kAfterQuoted);
     if (c == '\n' && (state_ == State::kChunkSizeLf || (forgiving && may_end))) {
       state_ = remaining_ == 0 ? State::kTrailers : State::kChunkData;
@@ -398,7 +408,11 @@ bool MessageReader::chunk_extension(char c) {
       if (extension_ == Extension::kName || (c != '=' && c != ';')) return false;
       extension_ = c == '=' ? Extension::kValue : Extension::kName;
       return true;
-    case Extension::kValue:
+    case Extension::kValue:  // it may be empty
+      if (c == ';') {
+        extension_ = Extension::kName;
+        return true;
+      }
       extension_ = c == '"' ? Extension::kQuoted : Extension::kInValue;
       return c == '"' || token_char(c);
     case Extension::kInValue:

@@ -13,10 +13,10 @@ void fuzz(fuzz::Input input) {
   const std::size_t length = static_cast<std::size_t>(input.byte()) << 8 | input.byte();
   const std::size_t middle = std::min(length, input.rest().size());
   const bool joined = (choice & 1) != 0;
-  std::vector<std::uint8_t> requests;
-  if (!joined) requests.assign(http2::kClientPreface.begin(), http2::kClientPreface.end());
-  requests.insert(requests.end(), input.rest().begin(), input.rest().begin() + static_cast<std::ptrdiff_t>(middle));
+  std::string requests(joined ? std::string_view() : http2::kClientPreface);
+  requests += fuzz::text(input.rest().first(middle));
   const fuzz::Bytes answers = input.rest().subspan(middle);
+  const fuzz::Bytes sent(reinterpret_cast<const std::uint8_t*>(requests.data()), requests.size());
   const auto run = [&](bool cut) {
     fuzz::HttpLog log;
     http2::Connection connection(log, {.joined = joined});
@@ -30,13 +30,13 @@ void fuzz(fuzz::Input input) {
     };
     // The server's SETTINGS come first or last.
     if ((choice & 4) != 0) feed(Direction::kToClient, 0, answers);
-    feed(Direction::kToServer, 0, requests);
-    fuzz::require(connection.settled_pos() <= requests.size(), "settled beyond the input");
+    feed(Direction::kToServer, 0, sent);
+    fuzz::require(connection.settled_pos() <= sent.size(), "settled beyond the input");
     log.log().event(connection.settled_pos(), connection.request_open());
     if ((choice & 4) == 0) feed(Direction::kToClient, 0, answers);
     if ((choice & 8) != 0) {
       connection.gap(Direction::kToServer, seed % 64);
-      feed(Direction::kToServer, requests.size() + seed % 64, requests);
+      feed(Direction::kToServer, sent.size() + seed % 64, sent);
       connection.gap(Direction::kToClient, 0);
       feed(Direction::kToClient, answers.size() + 999, answers);
     }
