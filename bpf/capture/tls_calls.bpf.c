@@ -11,7 +11,8 @@
  *
  * A write inside a write (SSL_write over ssl_write_internal, TLS in TLS) is one call: the outermost counts. A write inside a
  * read is a call of its own: callbacks of the library may run any code of the program. Libraries that
- * encrypt into memory (Node, asyncio) send after the call returned: the thread remembers up to PN_PENDING such writes.
+ * encrypt into memory (Node, asyncio) send after the call returned: the thread remembers up to PN_PENDING such writes, with
+ * a fingerprint of the ciphertext, taken where the library hands it on (BIO_write), that the send is recognised by.
  */
 #include "lib/gate_close.h"
 
@@ -79,6 +80,11 @@ int uprobe__tls_enter(struct pt_regs *regs)
 		bpf_map_delete_elem(&pn_ctx, &key);
 		return 0;
 	}
+	if (probe->shape == PN_SHAPE_RECORD) {
+		if (t->write.sp && regs->sp < t->write.sp && !t->write.print)
+			t->write.print = print_of((const __u8 *)regs->si);
+		return 0;
+	}
 	struct pn_call *call = is_write((__u8)probe->shape) ? &t->write : &t->read;
 	if (call->sp && regs->sp < call->sp)
 		return 0; /* inside a probed call of the same direction already */
@@ -94,6 +100,7 @@ int uprobe__tls_enter(struct pt_regs *regs)
 	call->len = call->shape == PN_SHAPE_WRITE_RET || call->shape == PN_SHAPE_READ_RET ? (__u32)regs->dx : regs->dx;
 	call->gated = CALL_OBSERVED;
 	call->sent = 0;
+	call->print = 0;
 	call->sp = regs->sp;
 	if (!ctl->gating || !is_write(call->shape) || !call->len)
 		return 0;
@@ -136,18 +143,19 @@ static __always_inline __u64 call_result(const struct pn_call *call, __u64 ax)
 static __always_inline void remember(struct pn_task_val *t, const struct pn_call *call, const struct pn_ctx_val *c, __u64 pos,
 				     __u64 len, bool gated)
 {
-	__u32 slot = PN_PENDING;
+	__u32 slot = 0, oldest = ~0u;
 	for (__u32 i = 0; i < PN_PENDING; i++) {
 		struct pn_pending *p = &t->pending[i];
+		__u32 no = p->len ? p->no : 0;
 		if (p->len && p->ctx == call->ctx && p->stream == c->stream && p->gated == gated && p->pos + p->len == pos) {
 			p->len += len;
 			return;
 		}
-		if (!p->len)
+		if (no < oldest) {
+			oldest = no;
 			slot = i;
+		}
 	}
-	if (slot == PN_PENDING)
-		slot = t->next_pending++;
 	slot &= PN_PENDING - 1;
 	barrier_var(slot); /* the verifier must see the bound */
 	struct pn_pending *p = &t->pending[slot & (PN_PENDING - 1)];
@@ -155,7 +163,9 @@ static __always_inline void remember(struct pn_task_val *t, const struct pn_call
 	p->stream = c->stream;
 	p->pos = pos;
 	p->len = len;
+	p->print = call->print;
 	p->gated = gated;
+	p->no = ++t->pending_no;
 }
 
 static __always_inline void finish_gated(struct pn_task_val *t, struct pn_call *call, struct pn_ctx_val *c, __u64 n)
@@ -246,13 +256,13 @@ int uretprobe__tls_exit(struct pt_regs *regs)
 /* ---- the send that follows ------------------------------------------------------------------------------ */
 
 static __always_inline void send_in_call(struct pn_task_val *t, struct pn_ctl_val *ctl, const struct sock *sk, __u64 cookie,
-					 const struct records *r)
+					 const struct pn_records *r)
 {
 	struct pn_call *call = &t->write;
-	/* The handshake may run inside the call, and so may callbacks that send for others: only application records that
-	 * can hold the first piece of this plaintext are its own. */
+	/* The handshake may run inside the call, and so may callbacks that send for others: only the records that it made
+	 * are its own, or, where these are not known, those that can hold the first piece of this plaintext. */
 	__u64 piece = call->len > 16384 ? 16384 : call->len;
-	if (call->sent || !r->app_records || r->app_bytes <= piece)
+	if (call->sent || !r->app_records || (call->print ? !has_print(r, call->print) : r->app_bytes <= piece))
 		return;
 	struct pn_ctx_val *c = ctx_get(call->ctx, true);
 	if (!c)
@@ -267,7 +277,7 @@ static __always_inline void send_in_call(struct pn_task_val *t, struct pn_ctl_va
 		return;
 	}
 	if (call->gated == CALL_GATED) {
-		commit(ctl, sk, cookie, scope, call->stream, call->pos, call->len);
+		commit(ctl, sk, cookie, scope, c, call->pos, call->len);
 		if (ctl->gating & PN_GATING_STRICT)
 			explain(sk, call->len);
 		/* If the call is retried from here on, it continues this intent. */
@@ -275,8 +285,13 @@ static __always_inline void send_in_call(struct pn_task_val *t, struct pn_ctl_va
 	}
 }
 
+/*
+ * Which of the writes that wait is this send? One of a context that is tied to this socket; else the one whose very
+ * ciphertext it carries. Where the ciphertext could not be seen, the latest whose length fits, else the latest that fits in:
+ * a write whose connection was lost before its send stays behind, and must not take the next one's place.
+ */
 static __always_inline void send_after_call(struct pn_task_val *t, struct pn_ctl_val *ctl, const struct sock *sk, __u64 cookie,
-					    const struct records *r)
+					    const struct pn_records *r)
 {
 	struct pn_pending *best = NULL;
 	__u8 how = 0;
@@ -297,12 +312,17 @@ static __always_inline void send_after_call(struct pn_task_val *t, struct pn_ctl
 		}
 		if (c->cookie)
 			continue;
-		if (length_fits(r, p->len)) {
+		if (p->print && has_print(r, p->print)) {
 			best = p;
-			how = PN_BIND_LENGTH;
-		} else if (!how && r->app_bytes > p->len) {
+			how = PN_BIND_PRINT;
+			break;
+		}
+		if (p->print && !r->torn)
+			continue;
+		__u8 guess = length_fits(r, p->len) ? PN_BIND_LENGTH : r->app_bytes > p->len ? PN_BIND_ADJACENT : 0;
+		if (guess && (!best || guess < how || (guess == how && p->no > best->no))) {
 			best = p;
-			how = PN_BIND_ADJACENT;
+			how = guess;
 		}
 	}
 	if (!best)
@@ -313,7 +333,7 @@ static __always_inline void send_after_call(struct pn_task_val *t, struct pn_ctl
 	__u32 scope = ctl->gating ? pn_scope_of(t, ctl) : 0;
 	bind(c, best->ctx, sk, cookie, how, scope);
 	if (best->gated && !c->server) {
-		commit(ctl, sk, cookie, scope, best->stream, best->pos, best->len);
+		commit(ctl, sk, cookie, scope, c, best->pos, best->len);
 		if (ctl->gating & PN_GATING_STRICT)
 			explain(sk, best->len);
 	}
@@ -331,18 +351,18 @@ int BPF_PROG(tp_btf__tcp_sendmsg, const struct sock *sk, const struct msghdr *ms
 						     strict ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
 	if (!t)
 		return 0; /* this thread never made a TLS call */
-	struct records r = {};
 	__u64 pending = t->pending[0].len | t->pending[1].len | t->pending[2].len | t->pending[3].len;
 	if (!t->write.sp && !pending && !strict)
 		return 0;
-	walk_records(msg, &r);
+	struct pn_records *r = &t->records;
+	walk_records(msg, r);
 	__u64 cookie = bpf_get_socket_cookie((void *)sk);
-	if (r.tls && t->write.sp)
-		send_in_call(t, ctl, sk, cookie, &r);
-	else if (r.tls && pending)
-		send_after_call(t, ctl, sk, cookie, &r);
+	if (r->tls && t->write.sp)
+		send_in_call(t, ctl, sk, cookie, r);
+	else if (r->tls && pending)
+		send_after_call(t, ctl, sk, cookie, r);
 	if (strict)
-		account_strict(ctl, sk, cookie, pn_scope_of(t, ctl), &r);
+		account_strict(ctl, sk, cookie, pn_scope_of(t, ctl), r);
 	return 0;
 }
 

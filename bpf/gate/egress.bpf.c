@@ -49,7 +49,7 @@ static __always_inline bool parse(struct __sk_buff *skb, struct segment *out)
 static __always_inline bool expired_may_pass(struct pn_gate_val *g)
 {
 	struct pn_scope_val *s = pn_scope_val_of(g->scope);
-	if (s && s->on_failure == PN_FAIL_OPEN && !g->expired && pn_take_lease(s, g->pos - g->hold[0].pos)) {
+	if (s && s->on_failure == PN_FAIL_OPEN && !g->expired && pn_take_lease(s, g->pos - g->hold[0].pos, false)) {
 		g->holds = 0;
 		g->overflow = 0;
 		pn_count(PN_STAT_EXPIRED_OPEN);

@@ -30,15 +30,25 @@ static __always_inline void refuse_socket(struct pn_ctl_val *ctl, const struct s
 	pn_count(PN_STAT_TABLE_FULL_GATE);
 }
 
-/* A gated write reached its socket, which is locked and has not queued a byte of it. */
-static __always_inline void commit(struct pn_ctl_val *ctl, const struct sock *sk, __u64 cookie, __u32 scope, __u64 stream,
-				   __u64 pos, __u64 len)
+/* Writes without an answer between them are one request (a head and its body). */
+static __always_inline bool lease_covers(struct pn_scope_val *s, struct pn_ctx_val *c, __u64 bytes)
+{
+	__u64 turn = c->pos[PN_TO_CLIENT] + 1;
+	if (!pn_take_lease(s, bytes, c->leased_at == turn))
+		return false;
+	c->leased_at = turn;
+	return true;
+}
+
+/* A gated write of this context reached its socket, which is locked and has not queued a byte of it. */
+static __always_inline void commit(struct pn_ctl_val *ctl, const struct sock *sk, __u64 cookie, __u32 scope,
+				   struct pn_ctx_val *c, __u64 pos, __u64 len)
 {
 	__u64 now = bpf_ktime_get_boot_ns();
 	struct pn_scope_val *s = pn_scope_val_of(scope);
 	struct pn_admit_val *a = admit_of(cookie);
 	struct pn_gate_val *g = bpf_map_lookup_elem(&pn_gate, &cookie);
-	struct pn_ev_gate ev = {.cookie = cookie, .stream = stream, .pos = pos, .len = len, .scope = scope};
+	struct pn_ev_gate ev = {.cookie = cookie, .stream = c->stream, .pos = pos, .len = len, .scope = scope};
 	__u64 admitted = a ? a->pos : 0;
 	__u32 held = 0;
 
@@ -82,7 +92,7 @@ static __always_inline void commit(struct pn_ctl_val *ctl, const struct sock *sk
 				    .hold = {next}};
 	ev.what = PN_GATE_CLOSED;
 	if (pn_daemon_away(ctl, now)) {
-		if (s->on_failure == PN_FAIL_OPEN && pn_take_lease(s, len)) {
+		if (s->on_failure == PN_FAIL_OPEN && lease_covers(s, c, len)) {
 			pn_count(PN_STAT_LEASED);
 			ev.what = PN_GATE_LEASED; /* user space, when it is back, counts it as sent */
 			PN_EMIT(pn_verdicts, PN_EV_gate, &ev, BPF_RB_NO_WAKEUP);
@@ -178,7 +188,7 @@ static __always_inline void close_opaque(struct pn_ctl_val *ctl, const struct so
 
 /* Called for every send of a task in a strict scope, after its plaintext, if any was seen, has been explained. */
 static __always_inline void account_strict(struct pn_ctl_val *ctl, const struct sock *sk, __u64 cookie, __u32 scope,
-					   const struct records *r)
+					   const struct pn_records *r)
 {
 	struct pn_scope_val *s = pn_scope_val_of(scope);
 	if (!s || s->mode != PN_MODE_STRICT || s->flags & PN_SCOPE_OPAQUE_ALLOW)

@@ -94,6 +94,7 @@ struct pn_ctx_val {
 	__u64 pos[2];       /* next plaintext position, by direction                                        */
 	__u64 retry_pos;    /* a gated write that reached its socket but returned "retry" started here …    */
 	__u64 retry_len;    /* … and had this length; 0: none                                               */
+	__u64 leased_at;    /* where the answers stood, plus one, when a write last passed on a lease        */
 	__u32 server;       /* the process is the accepting side: not an agent's request                    */
 	__u32 _pad0;
 };
@@ -186,6 +187,7 @@ struct pn_call {             /* the outermost write, or read, in flight on this 
 	__u64 sp;            /* its stack pointer; 0: none. A nested probed call has a lower one, a stale record a higher */
 	__u64 ctx, buf, len, out;
 	__u64 stream, pos;   /* gated write: where its provisional data went                                */
+	__u64 print;         /* fingerprint of the first record it made; 0: not known                       */
 	__u32 row;
 	__u8 shape;
 	__u8 gated;          /* enum pn_call_gate                                                           */
@@ -195,8 +197,9 @@ struct pn_call {             /* the outermost write, or read, in flight on this 
 
 struct pn_pending {          /* plaintext whose ciphertext sits in a memory BIO, waiting for its send        */
 	__u64 ctx, stream, pos, len;
+	__u64 print;         /* as in pn_call                                                               */
 	__u32 gated;
-	__u32 _pad0;
+	__u32 no;            /* in order of time                                                            */
 };
 
 struct pn_socket {
@@ -206,6 +209,19 @@ struct pn_socket {
 	struct pn_conn_val conn; /* addresses, joined                                                       */
 };
 
+#define PN_PRINTS 4
+
+struct pn_records {          /* what a send is made of, as TLS records                                      */
+	__u64 print[PN_PRINTS]; /* of the first application-data records                                    */
+	__u64 app_bytes;       /* application-data records, headers included                                */
+	__u64 handshake_bytes; /* of handshake, CCS and alert records                                       */
+	__u64 total_bytes;     /* left of this send                                                         */
+	__u32 app_records;
+	__u32 first;           /* nothing of it was queued before                                           */
+	__u32 tls;             /* at least one record                                                       */
+	__u32 torn;            /* one of the first records is torn between two vectors: its print is not known */
+};
+
 struct pn_task_val {
 	__u32 scope;
 	__u32 scope_gen;     /* pn_ctl.scope_gen for which `scope` was resolved                             */
@@ -213,7 +229,8 @@ struct pn_task_val {
 	struct pn_pending pending[PN_PENDING];
 	struct pn_socket received; /* socket this thread last received from, while note_receives            */
 	__u32 note_receives;       /* a context was read from that no send has tied yet                     */
-	__u32 next_pending;
+	__u32 pending_no;          /* last number given out                                                 */
+	struct pn_records records; /* of the send at hand: too large for the stack                          */
 };
 
 /* key: thread · value: pn_task_val · writer, reader: tls_calls · full (allocation failed): call counted and ignored in

@@ -45,16 +45,18 @@ static __always_inline bool pn_daemon_away(const struct pn_ctl_val *ctl, __u64 n
 	return now > beat && now - beat > ctl->dead_after_ns;
 }
 
-/* Takes one request of `bytes` from the lease that the daemon left behind. Concurrent takers may not both win the last. */
-static __always_inline bool pn_take_lease(struct pn_scope_val *s, __u64 bytes)
+/* Takes `bytes`, and a request unless they continue one, from the lease that the daemon left behind. Concurrent takers may
+ * not both win the last. */
+static __always_inline bool pn_take_lease(struct pn_scope_val *s, __u64 bytes, bool continues)
 {
-	if (__sync_fetch_and_add(&s->lease_requests, -1) <= 0) {
-		__sync_fetch_and_add(&s->lease_requests, 1);
+	__s64 requests = continues ? 0 : 1;
+	if (__sync_fetch_and_add(&s->lease_requests, -requests) < requests) {
+		__sync_fetch_and_add(&s->lease_requests, requests);
 		return false;
 	}
 	if (__sync_fetch_and_add(&s->lease_bytes, -(__s64)bytes) < (__s64)bytes) {
 		__sync_fetch_and_add(&s->lease_bytes, (__s64)bytes);
-		__sync_fetch_and_add(&s->lease_requests, 1);
+		__sync_fetch_and_add(&s->lease_requests, requests);
 		return false;
 	}
 	return true;

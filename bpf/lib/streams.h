@@ -75,7 +75,10 @@ static __always_inline void bind_to(struct pn_ctx_val *c, __u64 ctx, const struc
 	v.how = how;
 	if (bpf_map_update_elem(&pn_conn, &cookie, &v, BPF_ANY))
 		pn_count(PN_STAT_TABLE_FULL_CONN);
-	pn_count(how == PN_BIND_NESTED ? PN_STAT_BIND_NESTED : how == PN_BIND_LENGTH ? PN_STAT_BIND_LENGTH : PN_STAT_BIND_ADJACENT);
+	pn_count(how == PN_BIND_NESTED  ? PN_STAT_BIND_NESTED
+		 : how == PN_BIND_PRINT ? PN_STAT_BIND_PRINT
+		 : how == PN_BIND_LENGTH ? PN_STAT_BIND_LENGTH
+					 : PN_STAT_BIND_ADJACENT);
 
 	struct pn_ev_bind ev = {.cookie = cookie,
 				.stream = c->stream,

@@ -25,6 +25,7 @@ namespace {
 using testing_tls::Pair;
 
 constexpr const char* kLibssl = "/usr/lib/x86_64-linux-gnu/libssl.so.3";
+constexpr const char* kLibcrypto = "/usr/lib/x86_64-linux-gnu/libcrypto.so.3";
 constexpr std::uint32_t kScope = 7;
 constexpr std::uint64_t kSecond = 1'000'000'000;
 
@@ -97,7 +98,13 @@ class TlsCalls : public testing::Test {
     auto kernel = capture::Kernel::load(o);
     ASSERT_TRUE(kernel) << kernel.error().message();
     kernel_ = std::move(*kernel);
-    base::Fd fd(open(kLibssl, O_RDONLY | O_CLOEXEC));
+    attach(kLibssl);
+    ASSERT_TRUE(kernel_->activate());
+    gate_.emplace(kernel_->maps(), gate::KernelGate::Options{});
+  }
+
+  void attach(const char* library) {
+    base::Fd fd(open(library, O_RDONLY | O_CLOEXEC));
     auto file = locators::MappedFile::map(fd.get());
     ASSERT_TRUE(file);
     auto image = locators::ElfImage::parse(file->bytes());
@@ -106,10 +113,8 @@ class TlsCalls : public testing::Test {
     ASSERT_EQ(analysis.plans.size(), 1u);
     struct stat st{};
     ASSERT_EQ(fstat(fd.get(), &st), 0);
-    auto attached = kernel_->attach({kLibssl, st.st_dev, st.st_ino}, analysis.plans.front());
+    auto attached = kernel_->attach({library, st.st_dev, st.st_ino}, analysis.plans.front());
     ASSERT_TRUE(attached) << attached.error().message();
-    ASSERT_TRUE(kernel_->activate());
-    gate_.emplace(kernel_->maps(), gate::KernelGate::Options{});
   }
 
   void enforce(std::uint32_t on_failure = PN_FAIL_HOLD_LAST, std::uint64_t deadline_ns = 60 * kSecond, __s64 lease = 0,
@@ -224,6 +229,38 @@ TEST_F(TlsCalls, TiesMemoryBioWritesToTheSendThatFollows) {
   EXPECT_EQ(seen_.plaintext(one.cookie, PN_TO_SERVER), "first request");
   EXPECT_EQ(seen_.plaintext(two.cookie, PN_TO_SERVER), "the second one, longer");
   for (const auto& [stream, bind] : seen_.binds) EXPECT_EQ(bind.how, PN_BIND_LENGTH);
+}
+
+TEST_F(TlsCalls, TiesMemoryBioWritesByTheirCiphertext) {
+  attach(kLibcrypto);
+  Pair one, two;
+  one.handshake(true);
+  two.handshake(true);
+  one.write("request of one");
+  two.write("request of two");  // as long: only the ciphertext tells them apart
+  two.pump();
+  one.pump();
+  ASSERT_TRUE(wait_for([&] { return seen_.binds.size() == 2; }));
+  EXPECT_EQ(seen_.plaintext(one.cookie, PN_TO_SERVER), "request of one");
+  EXPECT_EQ(seen_.plaintext(two.cookie, PN_TO_SERVER), "request of two");
+  for (const auto& [stream, bind] : seen_.binds) EXPECT_EQ(bind.how, PN_BIND_PRINT);
+}
+
+TEST_F(TlsCalls, AWriteThatIsNeverSentDoesNotTakeTheNextOnesPlace) {
+  for (const bool prints : {false, true}) {
+    if (prints) attach(kLibcrypto);
+    enforce();
+    Pair lost, two;
+    lost.handshake(true);
+    two.handshake(true);
+    lost.write("request of one");  // its connection is gone: the program throws the ciphertext away
+    two.write("request of two");
+    two.pump();
+    ASSERT_TRUE(wait_for([&] { return !seen_.gates.empty(); }));
+    EXPECT_EQ(seen_.gates.front().cookie, two.cookie);
+    EXPECT_EQ(seen_.plaintext(two.cookie, PN_TO_SERVER), "request of two");
+    seen_ = {};
+  }
 }
 
 TEST_F(TlsCalls, CopiesMegabytesWhole) {
@@ -427,9 +464,13 @@ TEST_F(TlsCalls, AnAbsentDaemonAppliesOnFailure) {
     pair->write("nobody decides");
     return pair;
   };
-  // open: passes while the lease lasts, not one request more.
+  // open: passes while the lease lasts, not one request more. What is written before an answer came is the same request.
   auto pair = attempt(PN_FAIL_OPEN, 60 * kSecond, 1);
-  EXPECT_EQ(pair->server_read(14), "nobody decides");
+  pair->write(" on its body");
+  EXPECT_EQ(pair->server_read(26), "nobody decides on its body");
+  char answer[8];
+  SSL_write(pair->server.get(), "answer", 6);
+  ASSERT_EQ(SSL_read(pair->client.get(), answer, sizeof answer), 6);
   pair->write("past the lease");
   ASSERT_TRUE(wait_for([&] { return kernel_->read_counters().stats[PN_STAT_EXPIRED_CLOSED] == 1; }));
   EXPECT_EQ(pair->arrived_bytes(), 0);

@@ -77,6 +77,8 @@ std::uint32_t shape_of(locators::CallShape shape) {
       return PN_SHAPE_WRITE_FLAGS_OUT;
     case locators::CallShape::kTlsFree:
       return PN_SHAPE_FREE;
+    case locators::CallShape::kTlsRecord:
+      return PN_SHAPE_RECORD;
     default:
       return PN_SHAPE_NONE;  // found, but not captured by these programs
   }

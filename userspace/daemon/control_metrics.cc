@@ -37,6 +37,7 @@ constexpr StatName kKernelStats[] = {
     {PN_STAT_CONNECT_REFUSED, "connect_refused"},
     {PN_STAT_UDP_REFUSED, "udp_refused"},
     {PN_STAT_BIND_NESTED, "bind_nested"},
+    {PN_STAT_BIND_PRINT, "bind_print"},
     {PN_STAT_BIND_LENGTH, "bind_length"},
     {PN_STAT_BIND_ADJACENT, "bind_adjacent"},
     {PN_STAT_BIND_CHANGED, "bind_changed"},

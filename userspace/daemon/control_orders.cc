@@ -305,6 +305,7 @@ void ControlApi::coverage_of(const model::Subject& subject, std::vector<api::Cov
     };
     const std::string failure = d_.probes_->failure(image.id);
     for (const auto& plan : image.analysis.plans) {
+      if (!plan.sees_plaintext()) continue;
       api::CoverageRow covered = row(plan.runtime);
       covered.set_state(failure.empty() ? "covered" : "unsupported");
       if (!failure.empty()) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * wire.h - the contract between the kernel programs and user space: events, map keys and values, limits. The only file
- * both worlds include. Append; never renumber, reorder or pack. Any change bumps PN_WIRE_VERSION: the loader refuses
- * pinned maps of another version.
+ * both worlds include. Append; never renumber, reorder or pack. Any change here, or of a map in lib/maps.h, bumps
+ * PN_WIRE_VERSION: the loader refuses pinned maps of another version.
  *
  * One clock everywhere: CLOCK_BOOTTIME in nanoseconds (fields *_boot_ns). Addresses are in network byte order, ports in
  * host byte order. Payload is the bytes after the struct.
@@ -19,7 +19,7 @@
 #define PN_WIRE(type, n) _Static_assert(sizeof(struct type) == (n), #type)
 #endif
 
-#define PN_WIRE_VERSION 1
+#define PN_WIRE_VERSION 2
 
 /*
  * Streams. A *stream* is the plaintext of one TLS context (or cleartext socket) while it belongs to one connection; its
@@ -76,10 +76,11 @@ struct pn_ev_data {
 };
 PN_WIRE(pn_ev_data, 72);
 
-enum pn_bind_how {        /* how a stream was tied to its socket, strongest first                          */
+enum pn_bind_how {        /* how a stream was tied to its socket; nested and print are certain              */
 	PN_BIND_NESTED = 1,  /* the socket call ran inside the TLS call                                    */
 	PN_BIND_LENGTH = 2,  /* next TLS send of the thread, and its length fits the plaintext             */
 	PN_BIND_ADJACENT = 3, /* next TLS send (or last receive) of the thread                             */
+	PN_BIND_PRINT = 4,   /* the send carries the very ciphertext that the TLS call made                */
 };
 
 struct pn_ev_bind {
@@ -191,6 +192,7 @@ enum pn_shape {           /* call shapes: what the arguments and the result of a
 	PN_SHAPE_READ_RET = 4,
 	PN_SHAPE_FREE = 5,       /* f(ctx): the context ends; entry only                                    */
 	PN_SHAPE_WRITE_FLAGS_OUT = 6, /* f(ctx, buf, size_t len, flags, size_t *written) -> > 0 when ok     */
+	PN_SHAPE_RECORD = 7,     /* f(bio, records, int len): the library hands on its ciphertext; entry only */
 };
 
 struct pn_probe_val {     /* pn_probe[row]; the row is the attach cookie                                   */
@@ -339,6 +341,7 @@ enum pn_stat {            /* pn_stats[index], per CPU                           
 	PN_STAT_TASK_STORAGE_FAILED,
 	PN_STAT_OPAQUE_HELD,
 	PN_STAT_IGNORED_CALLS,
+	PN_STAT_BIND_PRINT,
 	PN_STATS = 32,
 };
 

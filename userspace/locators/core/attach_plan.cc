@@ -1,5 +1,7 @@
 #include "userspace/locators/core/attach_plan.h"
 
+#include <algorithm>
+
 namespace penstock::locators {
 
 std::string_view name(CallShape shape) {
@@ -19,8 +21,14 @@ std::string_view name(CallShape shape) {
     case CallShape::kRingSeal: return "ring_seal";
     case CallShape::kRingOpen: return "ring_open";
     case CallShape::kTlsFree: return "tls_free";
+    case CallShape::kTlsRecord: return "tls_record";
   }
   return "unknown";
+}
+
+bool AttachPlan::sees_plaintext() const {
+  return std::any_of(sites.begin(), sites.end(),
+                     [](const ProbeSite& s) { return s.shape != CallShape::kTlsFree && s.shape != CallShape::kTlsRecord; });
 }
 
 }  // namespace penstock::locators

@@ -41,6 +41,7 @@ enum class CallShape : std::uint8_t {
   kRingOpen = 15,  // plaintext on return
 
   kTlsFree = 16,  // f(ctx): the context ends, its address may be reused; entry only. SSL_free
+  kTlsRecord = 17,  // f(bio, records, int len): ciphertext on its way out, inside a write; entry only. BIO_write
 };
 
 std::string_view name(CallShape);
@@ -63,6 +64,9 @@ struct AttachPlan {
   std::string runtime;           // name of the locator: "openssl", "boringssl", "go", …
   std::vector<ProbeSite> sites;  // never empty
   std::string note;              // what people should know ("writes are inlined: 2 sites"); may be empty
+
+  // False for a part of a library that only helps another image's calls (libcrypto): nothing is seen by it alone.
+  bool sees_plaintext() const;
 
   bool operator==(const AttachPlan&) const = default;
 };

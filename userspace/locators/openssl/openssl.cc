@@ -183,11 +183,16 @@ bool by_exports(const ElfImage& image, const Direction& d, AttachPlan& plan) {
 
 base::Result<std::optional<AttachPlan>> locate(const ElfImage& image) {
   AttachPlan plan{"openssl", {}, {}};
+  // Every record leaves by this function, whatever kind of BIO the program chose. Alone it is libcrypto's part of libssl.
+  if (const auto record = image.dynamic_symbol("BIO_write"); record && record->function)
+    if (auto site = probe_site(image, record->vaddr, CallShape::kTlsRecord, "BIO_write", false)) plan.sites.push_back(std::move(*site));
+  if (image.soname().starts_with("libcrypto.so") && !plan.sites.empty()) return std::optional<AttachPlan>(std::move(plan));
+  const std::size_t helpers = plan.sites.size();
   for (const Direction& d : {kWrite, kRead}) {
     AttachPlan part;
     const bool named = by_name_strings(image, d, part);
     if (!named && !by_exports(image, d, part)) {
-      const bool inside = !image.anchor(d.internal).empty() || !plan.sites.empty();
+      const bool inside = !image.anchor(d.internal).empty() || plan.sites.size() > helpers;
       if (!inside) return std::optional<AttachPlan>{};
       return base::Error{base::ErrorCode::kUnsupported, 0, fmt::format("OpenSSL is inside, {} was not found", d.internal), {}};
     }
