@@ -69,7 +69,7 @@ class Matrix(harness.Case):
         for client in clients:
             names = [r['id'] for r in client.requests]
             ports = {before[names[0]][0]['port'], second[names[1]][0]['port'], third[names[2]][0]['port']}
-            self.assertEqual(len(ports), 1, 'the daemon was to be attached in the middle of a connection')
+            self.assertEqual(len(ports), 1, f'{client.kind}: the daemon was to be attached in the middle of a connection')
 
     def concurrent(self, kinds, per_kind):
         """All requests are at the provider before the first answer leaves, each on a connection of its own."""

@@ -307,7 +307,8 @@ class Connection:
         if script.first_ms:
             await asyncio.sleep(script.first_ms / 1000)
         compress = bool(script.gzip) and 'gzip' in request.headers.get('accept-encoding', '').lower()
-        head = ['date: Thu, 09 Oct 2025 08:53:20 GMT', f'x-request-id: req_{number}', f'request-id: req_{number}']
+        head = ['date: Thu, 09 Oct 2025 08:53:20 GMT', f'x-request-id: req_{number}', f'request-id: req_{number}',
+                'keep-alive: timeout=600']  # some clients else close an idle connection after a few seconds
         if compress:
             head.append('content-encoding: gzip')
         if close:

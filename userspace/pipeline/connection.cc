@@ -36,8 +36,12 @@ std::uint64_t Connection::gate_ns(std::uint64_t now_boot_ns) const {
 
 // ---- what the kernel says ------------------------------------------------------------------------------------------
 
-void Connection::on_gate(const pn_ev_gate& event) {
+void Connection::on_gate(const pn_ev_gate& event, bool unseen) {
   const std::uint64_t end = event.pos + event.len;
+  const bool held = event.what == PN_GATE_CLOSED || event.what == PN_GATE_BEHIND || event.what == PN_GATE_REFUSED;
+  // It waits behind a write that we were not told of, or begins with bytes that we do not have.
+  if (event.what == PN_GATE_BEHIND && !opaque_ && event.pos > std::max(known_end_, leased_end_)) unreadable_ = true;
+  if (held && unseen && !parser_->request_open()) unreadable_ = true;
   switch (event.what) {
     case PN_GATE_LEASED:
       leased_end_ = std::max<std::uint64_t>(leased_end_, end);
@@ -132,6 +136,10 @@ void Connection::update() {
     if (destroy_pending_) pipeline_.arm(*this, now + pipeline_.options_.destroy_retry_ns);
     return;
   }
+  if (unreadable_) {
+    pipeline_.refuse_unreadable(*this);
+    return;
+  }
   bool blocked = false;
   Pending* open = nullptr;
   std::uint64_t wake = 0;
@@ -152,7 +160,7 @@ void Connection::update() {
   if (opaque_ && !blocked && open == nullptr) {
     // Not before the requests that are held too: to pass, it passes everything.
     opaque_ = false;
-    pipeline_.judge_opaque(*this, false);
+    pipeline_.judge_opaque(*this, Unread::kCiphertext);
     if (destroyed_ || passed_) return;
   }
   if (blocked || open != nullptr) admit_prefix();
@@ -166,7 +174,7 @@ void Connection::update() {
     const bool continues =
         open == nullptr && !pending_.empty() && pending_.back().stage == Stage::kAdmitted && !pending_.back().complete;
     if (protocol == parsers::Protocol::kOther || protocol == parsers::Protocol::kWebSocket) {
-      pipeline_.pass_not_http(*this);
+      pipeline_.judge_opaque(*this, Unread::kNotHttp);
       if (destroyed_) return;
     } else if (plain_upload) {
       open->stage = Stage::kAdmitted;
@@ -251,9 +259,9 @@ void Connection::decide_on_what_is_known(std::uint64_t now_boot_ns) {
     if (destroyed_) return;
   }
   if (any) return;
-  // Bytes that are no request yet (an unfinished head, or a protocol that says nothing): not followed any further.
-  pipeline_.judge_opaque(*this, true);
-  if (!destroyed_ && !passed_ && known_end_ > admitted_) admit_to(known_end_);
+  // Bytes that are no request yet: an unfinished head, or the rest of something that began before we looked.
+  pipeline_.judge_opaque(*this, Unread::kNoRequest);
+  if (!destroyed_ && known_end_ > admitted_) admit_to(known_end_);
 }
 
 // A held write goes when everything in it may: requests that were let go do not wait for one behind them that was not,

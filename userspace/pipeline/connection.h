@@ -27,6 +27,13 @@ class Pipeline;
 
 enum class Stage : std::uint8_t { kOpen, kHeld, kAdmitted, kRefused };
 
+// Why something held is judged without a request being known.
+enum class Unread : std::uint8_t {
+  kCiphertext,  // no plaintext was seen for it
+  kNotHttp,     // a protocol that is not followed
+  kNoRequest,   // no request so far: passes by itself at most, not the connection
+};
+
 // An exchange between its head and its end.
 struct Pending {
   model::Exchange* exchange = nullptr;  // the parser's
@@ -61,7 +68,7 @@ class Connection final : public tracker::ConnectionHandler, public parsers::Exch
   // tracker::ConnectionHandler
   parsers::ConnectionParser& parser() override { return *parser_; }
   void on_fed(std::uint64_t when_boot_ns) override;
-  void on_gate(const pn_ev_gate& event) override;
+  void on_gate(const pn_ev_gate& event, bool unseen) override;
   void on_rebound(std::uint64_t old_cookie) override;
   bool pinned() const override { return holding(); }
   void on_closed(std::uint64_t when_boot_ns) override;
@@ -90,7 +97,9 @@ class Connection final : public tracker::ConnectionHandler, public parsers::Exch
   bool destroyed() const { return destroyed_; }
   // This position left on the kernel's lease while the daemon was away.
   bool leased(std::uint64_t end_pos) const { return end_pos <= leased_end_; }
+  // on_failure was applied to what it holds while no daemon was there: that stands.
   bool kernel_refused() const { return kernel_refused_; }
+  void set_kernel_refused() { kernel_refused_ = true; }
   bool ignored() const { return ignored_; }
   void set_ignored(bool ignored) { ignored_ = ignored; }
   std::uint64_t timer_ns() const { return timer_ns_; }
@@ -136,6 +145,7 @@ class Connection final : public tracker::ConnectionHandler, public parsers::Exch
   bool ai_ = false;
   bool ignored_ = false;
   bool passed_ = false;  // admitted for good: not HTTP
+  bool unreadable_ = false;  // a held write whose plaintext is gone: nobody can say what it would do
   bool destroyed_ = false;
   bool destroy_pending_ = false;
   bool kernel_refused_ = false;

@@ -355,38 +355,51 @@ void Pipeline::set_endpoints(std::shared_ptr<const std::map<std::string, std::st
   for (const pn_endpoint_key& key : keys) learn_endpoint(key);
 }
 
-void Pipeline::pass_not_http(Connection& connection) { judge_opaque(connection, true); }
-
-void Pipeline::judge_opaque(Connection& connection, bool plaintext_seen) {
-  model::Exchange unseen;
-  unseen.connection = connection.info().socket.cookie;
-  unseen.port = connection.info().socket.remote_port;
-  unseen.subject = parts_.subjects.subject(connection.info().socket.tgid);
-  unseen.timing.start_real_ns = parts_.clock.real_ns();
+void Pipeline::judge_opaque(Connection& connection, Unread why) {
+  model::Exchange unread = unread_exchange(connection);
   policy::Context context;
   context.kills = parts_.kills.active();
   context.opaque = true;
-  const std::shared_ptr<const policy::Effective> effective = effective_for(unseen.subject);
-  const policy::Decision decision = policy::decide(unseen, *effective, {}, context);
+  const std::shared_ptr<const policy::Effective> effective = effective_for(unread.subject);
+  const policy::Decision decision = policy::decide(unread, *effective, {}, context);
   const model::Action action = decision.verdict.action;
   // Where only plain requests were ever seen, there is no AI endpoint; anywhere else a strict scope fails closed.
   const bool plain_endpoint = plain_endpoints_.contains(endpoint_key(endpoint_of(connection.info().socket)));
   const bool killed = action == model::Action::kKill;
   const bool refused =
       killed ? connection.ai() || effective->deny_opaque : action != model::Action::kAllow && !plain_endpoint;
-  if (!refused) {
-    ++(plaintext_seen ? stats_.passed_not_http : stats_.passed_opaque);
-    connection.pass_for_good();
+  if (refused) {
+    refuse_unread(connection, unread, decision.verdict, text_of(decision));
     return;
   }
+  ++(why == Unread::kCiphertext ? stats_.passed_opaque : stats_.passed_not_http);
+  if (why != Unread::kNoRequest) connection.pass_for_good();
+}
+
+void Pipeline::refuse_unreadable(Connection& connection) {
+  model::Exchange unread = unread_exchange(connection);
+  const model::Verdict verdict{model::Action::kDeny, effective_for(unread.subject)->mode, {}, {}, "opaque", 0};
+  refuse_unread(connection, unread, verdict, "its plaintext was lost, or read by a daemon that is gone");
+}
+
+model::Exchange Pipeline::unread_exchange(const Connection& connection) {
+  model::Exchange unread;
+  unread.connection = connection.info().socket.cookie;
+  unread.port = connection.info().socket.remote_port;
+  unread.subject = parts_.subjects.subject(connection.info().socket.tgid);
+  unread.timing.start_real_ns = parts_.clock.real_ns();
+  return unread;
+}
+
+void Pipeline::refuse_unread(Connection& connection, model::Exchange& unread, const model::Verdict& verdict, std::string_view text) {
   ++stats_.refused_opaque;
-  unseen.id = next_exchange_id();
-  unseen.verdict = decision.verdict;
-  unseen.verdict.gate_ns = connection.gate_ns(now_ns());
-  report(unseen, unseen.verdict, false, text_of(decision));
+  unread.id = next_exchange_id();
+  unread.verdict = verdict;
+  unread.verdict.gate_ns = connection.gate_ns(now_ns());
+  report(unread, unread.verdict, false, text);
   ++stats_.exchanges;
-  for (Observer* observer : parts_.observers) observer->on_exchange(unseen);
-  connection.destroy(unseen.verdict, text_of(decision));
+  for (Observer* observer : parts_.observers) observer->on_exchange(unread);
+  connection.destroy(unread.verdict, text);
 }
 
 }  // namespace penstock::pipeline

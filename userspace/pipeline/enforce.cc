@@ -250,7 +250,7 @@ void Pipeline::resync() {
     }
     const auto [it, fresh] = orphans_.try_emplace(held.cookie);
     if (!fresh && it->second.hold_pos == held.gate.hold_pos) continue;
-    it->second = {held.socket, held.gate.hold_pos, now + options_.orphan_grace_ns};
+    it->second = {held.socket, held.gate.hold_pos, now + options_.orphan_grace_ns, held.gate.expired};
     ++stats_.orphans;
   }
 }

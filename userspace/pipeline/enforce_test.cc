@@ -10,6 +10,7 @@ namespace {
 
 constexpr char kModel[] = "gpt-4o-mini";
 constexpr char kGating[] = "kind: Policy\nname: p\nmode: enforce\nbudgets:\n  - { name: n, requests: 1000 }\n";
+constexpr char kDenyPolicy[] = "kind: Policy\nname: p\nmode: enforce\nrules:\n  - { deny: { model: \"gpt-4o\" } }\n";
 
 class EnforceTest : public PipelineTest {
  protected:
@@ -300,6 +301,78 @@ TEST_F(EnforceTest, RefusedByTheKernelIsToldAsSuch) {
   EXPECT_EQ(received(c), "");
   ASSERT_FALSE(recorder_.exchanges.empty());
   EXPECT_EQ(last().verdict.reason, "daemon_late");
+}
+
+TEST_F(EnforceTest, WhatExpiredWhileTheDaemonWasAwayStaysRefused) {
+  subjects_.living = {7};
+  apply("kind: Policy\nname: p\nmatch: { agent: agent-7 }\nmode: enforce\nbudgets:\n  - { name: n, requests: 3 }\n");
+  die();
+  const auto c = kernel_.connect(7);
+  kernel_.write(c, chat_request(kModel, 10));
+  conn(c).gate.expired = true;
+  kernel_.daemon_away = false;
+  start(true);
+  pipeline_->resync();
+  kernel_.pump();
+  EXPECT_TRUE(conn(c).destroyed);
+  EXPECT_EQ(received(c), "");
+  ASSERT_FALSE(recorder_.exchanges.empty());
+  EXPECT_EQ(last().verdict.reason, "daemon_late");
+}
+
+// The daemon that died had read the head of a held request; its body comes to the next one, which must not let both go.
+TEST_F(EnforceTest, NothingLeavesBehindAWriteThatOnlyAPredecessorRead) {
+  subjects_.living = {7};
+  apply(kDenyPolicy);
+  const auto c = kernel_.connect(7);
+  const std::string request = chat_request("gpt-4o", 10);
+  const std::size_t head = request.find("\r\n\r\n") + 4;
+  kernel_.write(c, request.substr(0, head));
+  ASSERT_EQ(received(c), "");
+  die();
+  kernel_.daemon_away = false;
+  start(true);
+  kernel_.write(c, request.substr(head));
+  advance(60 * kSecond);
+  EXPECT_TRUE(conn(c).destroyed);
+  EXPECT_EQ(received(c), "");
+}
+
+TEST_F(EnforceTest, AHeldWriteWhosePlaintextWasLostIsRefused) {
+  subjects_.living = {7};
+  apply(kDenyPolicy);
+  const auto c = kernel_.connect(7);
+  kernel_.write(c, chat_request(kModel, 10));
+  kernel_.answer(c, chat_answer(kModel, 1, 1));
+  ASSERT_NE(received(c), "");
+  const std::string before = received(c);
+  kernel_.lose_data = true;
+  kernel_.write(c, chat_request("gpt-4o", 10));
+  kernel_.lose_data = false;
+  advance(60 * kSecond);
+  EXPECT_TRUE(conn(c).destroyed);
+  EXPECT_EQ(received(c), before);
+}
+
+// Joined in the middle of a body: that much passes, the connection does not.
+TEST_F(EnforceTest, TheRestOfAnUnseenRequestDoesNotOpenTheConnection) {
+  subjects_.living = {7};
+  const auto c = kernel_.connect(7);
+  const std::string request = chat_request(kModel, 10);
+  const std::size_t head = request.find("\r\n\r\n") + 4;
+  kernel_.write(c, request.substr(0, head));
+  die();
+  kernel_.daemon_away = false;
+  start(true);
+  apply(kDenyPolicy);
+  kernel_.write(c, request.substr(head));
+  advance(60 * kSecond);
+  ASSERT_FALSE(conn(c).destroyed);
+  const std::string before = received(c);
+  kernel_.write(c, chat_request("gpt-4o", 10));
+  advance(60 * kSecond);
+  EXPECT_EQ(received(c), before);
+  EXPECT_TRUE(conn(c).destroyed);
 }
 
 TEST(ScopeIds, NumbersSurviveARestartAndAreReusedWhenAllAreTaken) {

@@ -72,7 +72,10 @@ void Pipeline::on_mmap(const pn_ev_mmap&) {}  // of interest to whoever attaches
 void Pipeline::on_malformed(std::span<const std::uint8_t>) { ++stats_.malformed; }
 
 std::unique_ptr<tracker::ConnectionHandler> Pipeline::open(const tracker::ConnectionInfo& info) {
-  return std::make_unique<Connection>(*this, info);
+  auto connection = std::make_unique<Connection>(*this, info);
+  const auto orphan = orphans_.find(info.socket.cookie);
+  if (orphan != orphans_.end() && orphan->second.expired) connection->set_kernel_refused();
+  return connection;
 }
 
 std::optional<gate::SocketRef> Pipeline::find_socket(std::uint64_t cookie) {

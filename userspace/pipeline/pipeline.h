@@ -165,6 +165,7 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
     gate::SocketRef socket;
     std::uint64_t hold_pos = 0;
     std::uint64_t refuse_at_ns = 0;
+    bool expired = false;  // on_failure was applied to it
   };
 
   // tracker::Host
@@ -185,8 +186,10 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   void unhold(Pending& pending, std::uint64_t now);
   void retry_held(Connection& connection, Pending& pending);
   void give_up(Connection& connection, Pending& pending);
-  void pass_not_http(Connection& connection);
-  void judge_opaque(Connection& connection, bool plaintext_seen);
+  void judge_opaque(Connection& connection, Unread why);
+  void refuse_unreadable(Connection& connection);
+  model::Exchange unread_exchange(const Connection& connection);
+  void refuse_unread(Connection& connection, model::Exchange& unread, const model::Verdict& verdict, std::string_view text);
   void plain_request_done(Connection& connection, const model::Exchange& exchange, std::uint32_t in_a_row);
   std::uint64_t next_exchange_id() { return next_exchange_id_++; }
 

@@ -292,7 +292,9 @@ void Tracker::on_gate(const pn_ev_gate& event) {
   stream->info.cgroup_id = event.hdr.cgroup_id;
   if (!stream->handler) adopt(*stream, event.cookie);
   stream->info.socket.fd_hint = event.fd;
-  stream->handler->on_gate(event);
+  const bool delivered = !stream->floating[PN_TO_SERVER] && stream->next[PN_TO_SERVER] > event.pos;
+  const bool offered = !stream->provisional.empty() && stream->provisional.front().pos <= event.pos;
+  stream->handler->on_gate(event, event.what != PN_GATE_OPAQUE && event.len > 0 && !delivered && !offered);
   if (event.what != PN_GATE_OPAQUE) {
     if (stream->floating[PN_TO_SERVER]) {
       stream->next[PN_TO_SERVER] = event.pos;

@@ -57,7 +57,8 @@ class ConnectionHandler {
   // The parser has been given what there is (bytes or a gap).
   virtual void on_fed(std::uint64_t when_boot_ns) = 0;
   // A gated write reached the socket; its plaintext is fed next (none for PN_GATE_OPAQUE), then on_fed() follows.
-  virtual void on_gate(const pn_ev_gate& event) = 0;
+  // `unseen`: the plaintext with which this write begins was lost on the way, or read by a predecessor.
+  virtual void on_gate(const pn_ev_gate& event, bool unseen) = 0;
   // The stream turned out to belong to another socket; info.socket is the new one.
   virtual void on_rebound(std::uint64_t old_cookie) = 0;
   // True while the kernel holds something of this connection: never evicted.

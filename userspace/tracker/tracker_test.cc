@@ -50,6 +50,7 @@ struct Record {
   std::string text[2];
   std::uint64_t gap_bytes = 0;
   int gates = 0;
+  int unseen = 0;
   int rebinds = 0;
   bool closed = false;
 };
@@ -61,7 +62,7 @@ class FakeHandler final : public ConnectionHandler {
   FakeHandler(FakeHost& host, const ConnectionInfo& info) : host_(host), info_(info) {}
   parsers::ConnectionParser& parser() override { return parser_; }
   void on_fed(std::uint64_t) override { publish(); }
-  void on_gate(const pn_ev_gate&) override;
+  void on_gate(const pn_ev_gate&, bool unseen) override;
   void on_rebound(std::uint64_t) override;
   bool pinned() const override { return pinned_; }
   void on_closed(std::uint64_t) override;
@@ -96,7 +97,10 @@ void FakeHandler::publish() {
   for (int d = 0; d < 2; ++d) record.text[d] = parser_.text[d];
   record.gap_bytes = parser_.gap_bytes;
 }
-void FakeHandler::on_gate(const pn_ev_gate&) { ++host_.records[info_.stream].gates; }
+void FakeHandler::on_gate(const pn_ev_gate&, bool unseen) {
+  ++host_.records[info_.stream].gates;
+  host_.records[info_.stream].unseen += unseen ? 1 : 0;
+}
 void FakeHandler::on_rebound(std::uint64_t) { ++host_.records[info_.stream].rebinds; }
 void FakeHandler::on_closed(std::uint64_t) {
   publish();

@@ -29,7 +29,10 @@ class Worker:
     async def exchange(self, request, result, answer):
         if self.writer is None:
             await self.connect()
-        result['port'] = self.writer.get_extra_info('sockname')[1]
+        name = self.writer.get_extra_info('sockname')
+        if name is None:  # asyncio's way to say that the transport is gone
+            raise ConnectionResetError('the connection was lost before the request')
+        result['port'] = name[1]
         body = common.body(plan, request)
         head = [f'POST {common.PATHS[plan["api"]]} HTTP/1.1', f'host: {url.netloc}', f'content-length: {len(body)}']
         head += [f'{k}: {v}' for k, v in common.headers(plan, request).items()]
