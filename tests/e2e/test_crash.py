@@ -1,9 +1,8 @@
 """`kill -9` of the daemon under load, 50 times at random moments: no blocked request reaches the server, `on_failure` is
 applied, no acknowledged spend is forgotten, and after a restart everything goes on."""
+import json
 import os
 import random
-
-import json
 import subprocess
 
 import harness

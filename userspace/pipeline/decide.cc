@@ -257,6 +257,14 @@ void Pipeline::admit(Connection& connection, Pending& pending, model::Verdict ve
 
 void Pipeline::settle(Pending& pending) {
   model::Exchange& exchange = *pending.exchange;
+  if (pending.stage == Stage::kOpen && exchange.status != 0) {
+    // Its request was lost to us, or older than us. The answer proves that it was sent: it is charged like any other.
+    pending.stage = Stage::kAdmitted;
+    policy::charges_for(*pending.effective, exchange, pending.uses);
+    pending.upper = parts_.estimator.reserve_amounts(exchange, false);
+    ledger::Outcome outcome;
+    if (!pending.uses.empty()) reserve(pending, outcome, true);
+  }
   const bool left = pending.stage == Stage::kAdmitted || pending.cut;
   if (!left) {
     // Never sent: it cost nothing, and nothing is known of an answer.

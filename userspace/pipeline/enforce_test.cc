@@ -354,6 +354,22 @@ TEST_F(EnforceTest, AHeldWriteWhosePlaintextWasLostIsRefused) {
   EXPECT_EQ(received(c), before);
 }
 
+TEST_F(EnforceTest, AnAnswerWhoseRequestWasLostIsChargedAndSaysSo) {
+  apply("kind: Policy\nname: p\nmode: observe\nbudgets:\n  - { name: n, requests: 10 }\n  - { name: t, tokens: 1M }\n");
+  const auto c = kernel_.connect(7);
+  kernel_.write(c, chat_request(kModel, 10));
+  kernel_.answer(c, chat_answer(kModel, 1, 1));
+  kernel_.lose_data = true;
+  kernel_.write(c, chat_request(kModel, 10));
+  kernel_.lose_data = false;
+  kernel_.answer(c, chat_answer(kModel, 20, 7));
+  ASSERT_EQ(recorder_.exchanges.size(), 2U);
+  EXPECT_EQ(last().usage_status, model::UsageStatus::kIncomplete);
+  EXPECT_EQ(last().usage.output_tokens, 7U);
+  EXPECT_EQ(spent("p", "n"), 2);
+  EXPECT_GE(spent("p", "t"), 2 + 27);
+}
+
 // Joined in the middle of a body: that much passes, the connection does not.
 TEST_F(EnforceTest, TheRestOfAnUnseenRequestDoesNotOpenTheConnection) {
   subjects_.living = {7};
