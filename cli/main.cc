@@ -15,4 +15,6 @@ void add_offline(CLI::App& app, penstock::cli::Context& context) {
 
 }  // namespace
 
-int main(int argc, char** argv) { return penstock::cli::main_with({argv + 1, argv + argc}, PENSTOCK_VERSION, add_offline); }
+int main(int argc, char** argv) {
+  return penstock::cli::main_with({argv + 1, argv + argc}, PENSTOCK_VERSION, add_offline);
+}

@@ -201,8 +201,8 @@ void print_summary(const Options& o, const base::Result<api::RunSummary>& summar
   std::fputs(text.c_str(), stderr);
 }
 
-// A program seen for the first time is examined first, so that not even its first request goes unseen. Bounded: a program
-// that cannot be examined runs all the same, and `coverage` says what was missed.
+// A program seen for the first time is examined first, so that not even its first request goes unseen. Bounded: a
+// program that cannot be examined runs all the same, and `coverage` says what was missed.
 void wait_for_probes(api::Client& client) {
   for (int i = 0; i < kProbeWaits; ++i) {
     const auto status = client.call<api::Status>(api::GetStatusRequest());

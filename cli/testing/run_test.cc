@@ -49,7 +49,7 @@ TEST_F(RunTest, PassesTheExitCodeAndEntersTheCgroupFirst) {
   const auto done = run(
       {"run", "--max-usd", "2", "--max-tokens", "200k", "--", "sh", "-c", "cat " + cgroup_ + "/cgroup.procs; exit 7"});
   EXPECT_EQ(done.exit_code, 7) << done.err;
-  EXPECT_EQ(done.out, "0");  // written before the command ran
+  EXPECT_EQ(done.out, "0");              // written before the command ran
   ASSERT_EQ(control_.calls.size(), 4u);  // the third asks whether the program has been examined
   EXPECT_THAT(control_.calls[1].second, HasSubstr(R"("max_nano_usd":2000000000,"max_tokens":200000)"));
   EXPECT_THAT(control_.calls[1].second, HasSubstr("\"pid\":"));

@@ -383,7 +383,8 @@ Daemon::~Daemon() {
   fd_watch_.reset();
   server_.reset();
   endpoint_names_.reset();
-  // A start that failed leaves nothing behind, but takes nothing from a predecessor; an ephemeral daemon never leaves any.
+  // A start that failed leaves nothing behind, but takes nothing from a predecessor; an ephemeral daemon never leaves
+  // any.
   const bool fresh_start_failed = !started_ && kernel_ && !kernel_->resumed();
   if (kernel_ && !stopping_ && (settings_.ephemeral || fresh_start_failed)) {
     if (runs_ && settings_.ephemeral) runs_->finish_all();
@@ -447,13 +448,21 @@ void Daemon::on_data(const pn_ev_data& event, std::span<const std::uint8_t> payl
   pipeline_->on_data(event, payload);
 }
 void Daemon::on_bind(const pn_ev_bind& event) {
-  ++records_; pipeline_->on_bind(event); }
+  ++records_;
+  pipeline_->on_bind(event);
+}
 void Daemon::on_gate(const pn_ev_gate& event) {
-  ++records_; pipeline_->on_gate(event); }
+  ++records_;
+  pipeline_->on_gate(event);
+}
 void Daemon::on_withdraw(const pn_ev_withdraw& event) {
-  ++records_; pipeline_->on_withdraw(event); }
+  ++records_;
+  pipeline_->on_withdraw(event);
+}
 void Daemon::on_conn_close(const pn_ev_conn_close& event) {
-  ++records_; pipeline_->on_conn_close(event); }
+  ++records_;
+  pipeline_->on_conn_close(event);
+}
 void Daemon::on_fork(const pn_ev_fork& event) {
   ++records_;
   pipeline_->on_fork(event);
@@ -470,9 +479,13 @@ void Daemon::on_exit(const pn_ev_exit& event) {
   probes_->on_exit(event.hdr.tgid);
 }
 void Daemon::on_mmap(const pn_ev_mmap& event) {
-  ++records_; pipeline_->on_mmap(event); }
+  ++records_;
+  pipeline_->on_mmap(event);
+}
 void Daemon::on_malformed(std::span<const std::uint8_t> record) {
-  ++records_; pipeline_->on_malformed(record); }
+  ++records_;
+  pipeline_->on_malformed(record);
+}
 
 void Daemon::on_exchange(const model::Exchange& exchange) {
   // Plain requests are nobody's business unless something was done to them.

@@ -107,7 +107,7 @@ class Daemon final : private capture::EventSink, private pipeline::Observer, pri
   bool stopping_ = false;
   bool started_ = false;
   std::uint64_t last_turn_boot_ns_ = 0;
-  std::uint64_t records_ = 0;                  // taken from the kernel's rings
+  std::uint64_t records_ = 0;  // taken from the kernel's rings
   std::uint64_t next_housekeeping_ns_ = 0;
   std::uint64_t next_cgroup_scan_ns_ = 0;
   std::uint64_t ready_by_boot_ns_ = 0;  // however long images take to examine

@@ -19,8 +19,12 @@ struct Scope {
   std::string_view prefix;
   std::string_view runtime;
 };
-constexpr std::array kScopes{Scope{"cri-containerd-", "containerd"}, Scope{"crio-", "cri-o"}, Scope{"docker-", "docker"},
-                             Scope{"libpod-", "podman"},             Scope{"nerdctl-", "containerd"}, Scope{"containerd-", "containerd"}};
+constexpr std::array kScopes{Scope{"cri-containerd-", "containerd"},
+                             Scope{"crio-", "cri-o"},
+                             Scope{"docker-", "docker"},
+                             Scope{"libpod-", "podman"},
+                             Scope{"nerdctl-", "containerd"},
+                             Scope{"containerd-", "containerd"}};
 
 // A pod's uid out of "kubepods-burstable-pod<uid>.slice" (dashes as underscores) or "pod<uid>".
 std::optional<std::string> pod_uid(std::string_view component, bool below_kubepods) {
@@ -52,18 +56,22 @@ std::optional<Container> container(std::string_view component, std::string_view 
   // containerd with a systemd-style path under cgroupfs: "kubepods-…-pod<uid>.slice:cri-containerd:<id>"
   if (const std::size_t colon = component.rfind(':'); colon != std::string_view::npos) {
     const std::string_view id = component.substr(colon + 1);
-    if (is_container_id(id)) return Container{id, component.find(":crio:") != std::string_view::npos ? "cri-o"sv : "containerd"sv};
+    if (is_container_id(id))
+      return Container{id, component.find(":crio:") != std::string_view::npos ? "cri-o"sv : "containerd"sv};
   }
   if (component.ends_with(".scope")) {
     std::string_view name = component.substr(0, component.size() - ".scope"sv.size());
     for (const Scope& s : kScopes)
-      if (name.starts_with(s.prefix) && is_container_id(name.substr(s.prefix.size()))) return Container{name.substr(s.prefix.size()), s.runtime};
+      if (name.starts_with(s.prefix) && is_container_id(name.substr(s.prefix.size())))
+        return Container{name.substr(s.prefix.size()), s.runtime};
     if (name.starts_with("machine-")) return Container{name.substr("machine-"sv.size()), "nspawn"};
     return std::nullopt;
   }
   if (component.starts_with("lxc.payload.")) return Container{component.substr("lxc.payload."sv.size()), "lxc"};
-  if (component.starts_with("crio-") && is_container_id(component.substr(5))) return Container{component.substr(5), "cri-o"};
-  if (component.starts_with("libpod-") && is_container_id(component.substr(7))) return Container{component.substr(7), "podman"};
+  if (component.starts_with("crio-") && is_container_id(component.substr(5)))
+    return Container{component.substr(5), "cri-o"};
+  if (component.starts_with("libpod-") && is_container_id(component.substr(7)))
+    return Container{component.substr(7), "podman"};
   if (is_container_id(component)) return Container{component, parent == "docker" ? "docker"sv : ""sv};
   return std::nullopt;
 }
@@ -97,7 +105,8 @@ CgroupFacts parse_cgroup_path(std::string_view path) {
       }
       if (in_pod) return out;
       out.unit.clear();
-    } else if (out.container_id.empty() && out.pod_uid.empty() && (component.ends_with(".service") || component.ends_with(".scope"))) {
+    } else if (out.container_id.empty() && out.pod_uid.empty() &&
+               (component.ends_with(".service") || component.ends_with(".scope"))) {
       if (component.starts_with("user@") && component.ends_with(".service"))
         out.user_unit_of = component.substr(5, component.size() - 5 - ".service"sv.size());
       out.unit = component;

@@ -12,31 +12,41 @@ constexpr std::uint64_t kTickNs = 10'000'000;
 
 // Services that start other people's work: what runs in them is named by its program.
 bool is_host_of_others(std::string_view unit) {
-  for (const std::string_view prefix : {"user@", "ssh", "cron", "atd", "anacron", "containerd", "docker", "kubelet", "crio", "getty@", "serial-getty@",
-                                        "gdm", "sddm", "lightdm", "display-manager", "systemd-", "dbus", "k3s", "podman", "penstock", "supervisor"})
+  for (const std::string_view prefix :
+       {"user@",           "ssh",      "cron",   "atd",           "anacron", "containerd", "docker",
+        "kubelet",         "crio",     "getty@", "serial-getty@", "gdm",     "sddm",       "lightdm",
+        "display-manager", "systemd-", "dbus",   "k3s",           "podman",  "penstock",   "supervisor"})
     if (unit.starts_with(prefix)) return true;
   return false;
 }
 
 bool names_an_agent(std::string_view unit) {
-  return unit.ends_with(".service") && !is_host_of_others(unit) && !unit.starts_with("app-");  // app-*: a desktop's launcher
+  return unit.ends_with(".service") && !is_host_of_others(unit) &&
+         !unit.starts_with("app-");  // app-*: a desktop's launcher
 }
 
 }  // namespace
 
 std::string_view name(Delegation::Origin origin) {
   switch (origin) {
-    case Delegation::Origin::kUnknown: return "unknown";
-    case Delegation::Origin::kSession: return "session";
-    case Delegation::Origin::kSchedule: return "schedule";
-    case Delegation::Origin::kService: return "service";
-    case Delegation::Origin::kContainer: return "container";
-    case Delegation::Origin::kRun: return "run";
+    case Delegation::Origin::kUnknown:
+      return "unknown";
+    case Delegation::Origin::kSession:
+      return "session";
+    case Delegation::Origin::kSchedule:
+      return "schedule";
+    case Delegation::Origin::kService:
+      return "service";
+    case Delegation::Origin::kContainer:
+      return "container";
+    case Delegation::Origin::kRun:
+      return "run";
   }
   return "unknown";
 }
 
-Identity::Identity(Options options, ProcReader& reader, const base::Clock& clock) : options_(options), reader_(reader), clock_(clock) {}
+Identity::Identity(Options options, ProcReader& reader, const base::Clock& clock)
+    : options_(options), reader_(reader), clock_(clock) {}
 
 // ---- the table ----------------------------------------------------------------------------------------------------
 
@@ -67,7 +77,8 @@ bool Identity::make_room() {
 }
 
 Identity::Process* Identity::insert(Process p) {
-  if (const auto old = living_.find(p.key.pid); old != living_.end() && old->second != p.key) on_exit(old->second.pid, old->second.start_boot_ns);
+  if (const auto old = living_.find(p.key.pid); old != living_.end() && old->second != p.key)
+    on_exit(old->second.pid, old->second.start_boot_ns);
   if (!table_.contains(p.key) && !make_room()) return nullptr;
   const auto [it, fresh] = table_.emplace(p.key, p);
   if (fresh) {
@@ -216,8 +227,10 @@ void Identity::expire() {
     if (it != table_.end() && now - it->second.ended_ns < options_.grace_ns) return;  // the rest ended later
     ended_.pop_front();
     if (it == table_.end()) continue;
-    if (it->second.children > 0) it->second.expired = true;
-    else erase(it);
+    if (it->second.children > 0)
+      it->second.expired = true;
+    else
+      erase(it);
   }
 }
 
@@ -250,7 +263,8 @@ model::Subject Identity::subject_of(const Process& p) const {
     s.labels.insert(pod->second.labels.begin(), pod->second.labels.end());
     s.ns = pod->second.ns;
     s.pod = pod->second.name;
-    if (const auto c = pod->second.containers.find(cgroup.container_id); c != pod->second.containers.end()) s.container = c->second;
+    if (const auto c = pod->second.containers.find(cgroup.container_id); c != pod->second.containers.end())
+      s.container = c->second;
   }
   s.labels["pod_uid"] = cgroup.pod_uid;
   return s;
@@ -265,7 +279,8 @@ const std::string& Identity::agent_of(const Process& p) const {
   model::Subject subject = subject_of(p);
   const auto pod = pods_.find(image.cgroup_facts.pod_uid);
   if (pod != pods_.end()) {
-    image.agent = fmt::format("{}/{}/{}", subject.ns, pod->second.workload.empty() ? subject.pod : pod->second.workload, subject.container);
+    image.agent = fmt::format("{}/{}/{}", subject.ns, pod->second.workload.empty() ? subject.pod : pod->second.workload,
+                              subject.container);
   } else if (names_an_agent(image.cgroup_facts.unit)) {
     image.agent = image.cgroup_facts.unit;
   } else {

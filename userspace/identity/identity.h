@@ -1,19 +1,18 @@
 // Processes, and who they are: agent, run, user, unit, pod, and on whose behalf they act.
 //
-// A process is keyed (pid, start in whole ticks). The table follows fork, exec and exit events and reads /proc at start and
-// at exec; a child has its parent's facts until it runs another program. A parent is the process that forked, not the one
-// that adopted an orphan, so a tree stays a tree when its launcher ends.
+// A process is keyed (pid, start in whole ticks). The table follows fork, exec and exit events and reads /proc at start
+// and at exec; a child has its parent's facts until it runs another program. A parent is the process that forked, not
+// the one that adopted an orphan, so a tree stays a tree when its launcher ends.
 //
-// Agent: the most stable name known. Kubernetes "namespace/workload/container"; a systemd service; else the program and its
-// script, with "@user" unless that is root. `penstock run` and the configuration override it.
-// Run: one process tree. Its root is the top-most ancestor of the same agent below the boundary: a login, a terminal, an
-// interactive shell, a scheduler, a service manager, the start of a container. Processes between them (sh -c, npm) do not
-// interrupt it.
-// Delegation: agents above the run, from the origin down. Only ancestors that were seen to talk to an AI endpoint, or were
-// started by `penstock run`, are agents; `make` is not.
+// Agent: the most stable name known. Kubernetes "namespace/workload/container"; a systemd service; else the program and
+// its script, with "@user" unless that is root. `penstock run` and the configuration override it. Run: one process
+// tree. Its root is the top-most ancestor of the same agent below the boundary: a login, a terminal, an interactive
+// shell, a scheduler, a service manager, the start of a container. Processes between them (sh -c, npm) do not interrupt
+// it. Delegation: agents above the run, from the origin down. Only ancestors that were seen to talk to an AI endpoint,
+// or were started by `penstock run`, are agents; `make` is not.
 //
-// Processes that ended are kept for a grace period, for events that come late, and while they have children in the table.
-// Owned by one thread. Bounded by Options::max_processes.
+// Processes that ended are kept for a grace period, for events that come late, and while they have children in the
+// table. Owned by one thread. Bounded by Options::max_processes.
 #pragma once
 
 #include <cstdint>
@@ -65,8 +64,8 @@ struct Link {
 struct Delegation {
   enum class Origin { kUnknown, kSession, kSchedule, kService, kContainer, kRun };
   Origin origin = Origin::kUnknown;
-  std::string by;            // program at the boundary ("sshd", "cron"), unit or container
-  std::vector<Link> chain;   // from the origin to the caller, which is last
+  std::string by;           // program at the boundary ("sshd", "cron"), unit or container
+  std::vector<Link> chain;  // from the origin to the caller, which is last
 };
 std::string_view name(Delegation::Origin);
 
@@ -101,7 +100,7 @@ class Identity {
   // The process talks to an AI endpoint: it is an agent in the delegation of its descendants.
   void note_agent(const model::ProcessKey&);
   void assign_run(const model::ProcessKey& root, ExplicitRun);
-  void set_namer(Namer);                             // from the configuration; nullopt keeps the derived name
+  void set_namer(Namer);  // from the configuration; nullopt keeps the derived name
   void set_pod(const std::string& uid, PodInfo);
   void forget_pod(const std::string& uid);
 
@@ -122,7 +121,7 @@ class Identity {
   };
   struct Process {
     model::ProcessKey key;
-    model::ProcessKey parent;   // pid 0: none known
+    model::ProcessKey parent;  // pid 0: none known
     std::shared_ptr<const Image> image;
     std::shared_ptr<const ExplicitRun> run;
     model::ProcessKey run_root;  // of `run`

@@ -28,7 +28,9 @@ class FakeProc final : public ProcReader {
     if (it == processes.end()) return std::nullopt;
     return it->second;
   }
-  std::string user_name(std::uint32_t uid) override { return uid == 0 ? "root" : uid == 1000 ? "ann" : std::to_string(uid); }
+  std::string user_name(std::uint32_t uid) override {
+    return uid == 0 ? "root" : uid == 1000 ? "ann" : std::to_string(uid);
+  }
 
   ProcFacts& add(std::uint32_t pid, std::uint32_t parent, std::vector<std::string> argv, std::string cgroup = "/") {
     ProcFacts f;
@@ -176,7 +178,8 @@ TEST_F(IdentityTest, APodIsNamedByItsWorkloadOnceThatIsKnown) {
   EXPECT_EQ(identity_.resolve(key(50)).agent, "python3:x.py");
   EXPECT_EQ(identity_.resolve(key(50)).labels.at("pod_uid"), kPodUid);
   EXPECT_EQ(identity_.resolve(key(50)).pod, "");
-  identity_.set_pod(kPodUid, {"crawler-7d9f-x", "research", "deployment/crawler", {{kContainer, "main"}}, {{"team", "search"}}});
+  identity_.set_pod(kPodUid,
+                    {"crawler-7d9f-x", "research", "deployment/crawler", {{kContainer, "main"}}, {{"team", "search"}}});
   const model::Subject s = identity_.resolve(key(50));
   EXPECT_EQ(s.agent, "research/deployment/crawler/main");
   EXPECT_EQ(s.ns, "research");
@@ -306,8 +309,10 @@ TEST_F(IdentityTest, StaysBoundedUnderChurn) {
       if (random() % 2 == 0) identity_.on_exec(pid, key(pid).start_boot_ns, "/usr/bin/python3");
       alive.push_back(pid);
     } else if (parent != 11) {
-      if (random() % 10 != 0) end(parent);
-      else proc_.processes.erase(parent);
+      if (random() % 10 != 0)
+        end(parent);
+      else
+        proc_.processes.erase(parent);
       alive.erase(std::find(alive.begin(), alive.end(), parent));
     }
     clock_.advance_ns(random() % 1'000'000'000);

@@ -15,8 +15,8 @@
 namespace penstock::identity {
 namespace {
 
-constexpr std::uint64_t kTickNs = 10'000'000;  // USER_HZ is 100 on x86-64, whatever the kernel's HZ
-constexpr std::size_t kMaxProcFile = 8 << 20;  // a command line may be megabytes long
+constexpr std::uint64_t kTickNs = 10'000'000;            // USER_HZ is 100 on x86-64, whatever the kernel's HZ
+constexpr std::size_t kMaxProcFile = 8 << 20;            // a command line may be megabytes long
 constexpr std::uint32_t kKernelThreadFlag = 0x00200000;  // PF_KTHREAD
 constexpr std::size_t kMaxUsers = 1024;
 
@@ -58,7 +58,9 @@ bool parse_stat(std::string_view text, ProcFacts& out) {
   const auto fields = split(text.substr(std::min(close + 2, text.size())), ' ');  // [0] is field 3, state
   std::uint64_t ticks = 0;
   std::uint32_t flags = 0;
-  if (fields.size() < 20 || !number(fields[1], out.parent_pid) || !number(fields[6], flags) || !number(fields[19], ticks)) return false;
+  if (fields.size() < 20 || !number(fields[1], out.parent_pid) || !number(fields[6], flags) ||
+      !number(fields[19], ticks))
+    return false;
   if (!number(fields[3], out.session)) out.session = 0;
   out.kernel_thread = (flags & kKernelThreadFlag) != 0;
   out.key.start_boot_ns = ticks * kTickNs;
@@ -71,8 +73,10 @@ void parse_cgroup(std::string_view text, ProcFacts& out) {
     const std::size_t second = line.find(':', first == std::string_view::npos ? first : first + 1);
     if (second == std::string_view::npos) continue;
     const std::string_view path = line.substr(second + 1);
-    if (line.starts_with("0::")) out.cgroup = path;
-    else if (out.container_cgroup.empty() && !parse_cgroup_path(path).container_id.empty()) out.container_cgroup = path;
+    if (line.starts_with("0::"))
+      out.cgroup = path;
+    else if (out.container_cgroup.empty() && !parse_cgroup_path(path).container_id.empty())
+      out.container_cgroup = path;
   }
   if (!parse_cgroup_path(out.cgroup).container_id.empty()) out.container_cgroup.clear();
 }
@@ -86,7 +90,8 @@ std::string find_cgroup2_mount(std::string_view mounts) {
       unsigned code = 0;
       const std::string_view escape = fields[1].substr(i);
       // Blanks are written in octal: \040
-      if (escape.size() >= 4 && escape[0] == '\\' && std::from_chars(escape.data() + 1, escape.data() + 4, code, 8).ec == std::errc{}) {
+      if (escape.size() >= 4 && escape[0] == '\\' &&
+          std::from_chars(escape.data() + 1, escape.data() + 4, code, 8).ec == std::errc{}) {
         path += static_cast<char>(code);
         i += 3;
       } else {
@@ -99,7 +104,8 @@ std::string find_cgroup2_mount(std::string_view mounts) {
 }
 
 SystemProc::SystemProc() {
-  if (const auto mounts = base::read_small_file("/proc/self/mounts", kMaxProcFile)) cgroup2_mount_ = find_cgroup2_mount(*mounts);
+  if (const auto mounts = base::read_small_file("/proc/self/mounts", kMaxProcFile))
+    cgroup2_mount_ = find_cgroup2_mount(*mounts);
 }
 
 std::vector<std::uint32_t> SystemProc::pids() {
@@ -130,7 +136,8 @@ std::optional<ProcFacts> SystemProc::read(std::uint32_t pid) {
     }
   }
   if (const auto cgroup = base::read_small_file(process + "/cgroup")) parse_cgroup(*cgroup, out);
-  if (!cgroup2_mount_.empty() && !out.cgroup.empty() && stat((cgroup2_mount_ + out.cgroup).c_str(), &st) == 0) out.cgroup_id = st.st_ino;
+  if (!cgroup2_mount_.empty() && !out.cgroup.empty() && stat((cgroup2_mount_ + out.cgroup).c_str(), &st) == 0)
+    out.cgroup_id = st.st_ino;
   if (out.kernel_thread) return out;
   out.exe = read_link(process + "/exe");
   if (const auto line = base::read_small_file(process + "/cmdline", kMaxProcFile))

@@ -14,7 +14,7 @@ namespace penstock::identity {
 struct ProcFacts {
   model::ProcessKey key;
   std::uint32_t parent_pid = 0;
-  std::uint32_t session = 0;      // id of the session (setsid); the leader's pid
+  std::uint32_t session = 0;  // id of the session (setsid); the leader's pid
   bool kernel_thread = false;
   std::string comm;
   std::string exe;                // as the process sees it; empty for kernel threads

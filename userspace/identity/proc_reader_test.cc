@@ -66,7 +66,9 @@ TEST(ProcReader, TakesTheUnifiedHierarchyAndContainersFromTheOthers) {
 }
 
 TEST(ProcReader, FindsTheMountOfTheUnifiedHierarchy) {
-  EXPECT_EQ(find_cgroup2_mount("cgroup /sys/fs/cgroup/cpu cgroup rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n"), "/sys/fs/cgroup/unified");
+  EXPECT_EQ(
+      find_cgroup2_mount("cgroup /sys/fs/cgroup/cpu cgroup rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n"),
+      "/sys/fs/cgroup/unified");
   EXPECT_EQ(find_cgroup2_mount("x /with\\040blank cgroup2 rw 0 0\n"), "/with blank");
   EXPECT_EQ(find_cgroup2_mount("cgroup /sys/fs/cgroup cgroup rw 0 0\n"), "");
 }

@@ -13,7 +13,9 @@ using Arguments = std::span<const std::string>;
 
 std::string_view basename(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
-bool one_of(std::string_view s, std::initializer_list<std::string_view> list) { return std::find(list.begin(), list.end(), s) != list.end(); }
+bool one_of(std::string_view s, std::initializer_list<std::string_view> list) {
+  return std::find(list.begin(), list.end(), s) != list.end();
+}
 
 std::string clean(std::string_view s) {
   std::string out(s.substr(0, kMaxNameBytes));
@@ -38,7 +40,9 @@ std::string program_name(std::string_view exe, Arguments argv) {
   if (looks_like_version(name) && !argv.empty()) name = basename(argv[0]);
   if (name.starts_with('-')) name.remove_prefix(1);  // a login shell
   for (const std::string_view family : {"python3"sv, "python2"sv, "pypy3"sv, "ruby"sv, "perl"sv, "php"sv, "lua"sv})
-    if (name.starts_with(family) && name.substr(family.size()).find_first_not_of("0123456789.-") == std::string_view::npos) return std::string(family);
+    if (name.starts_with(family) &&
+        name.substr(family.size()).find_first_not_of("0123456789.-") == std::string_view::npos)
+      return std::string(family);
   if (name == "nodejs") return "node";
   return std::string(name);
 }
@@ -46,7 +50,8 @@ std::string program_name(std::string_view exe, Arguments argv) {
 // Scripts with names that say nothing get their folder in front.
 bool says_nothing(std::string_view file) {
   const std::string_view stem = file.substr(0, file.rfind('.'));
-  return one_of(stem, {"main", "index", "app", "__main__", "run", "server", "cli", "agent", "start", "mod", "worker", "manage"});
+  return one_of(
+      stem, {"main", "index", "app", "__main__", "run", "server", "cli", "agent", "start", "mod", "worker", "manage"});
 }
 
 // The package a file belongs to: …/node_modules/@scope/pkg/dist/cli.js is "@scope/pkg".
@@ -98,11 +103,16 @@ std::string script_argument(Arguments arguments, const Rules& rules) {
 }
 
 constexpr auto kPythonValues = {"-W"sv, "-X"sv, "--check-hash-based-pycs"sv};
-constexpr auto kNodeValues = {"-r"sv, "--require"sv, "--import"sv, "--loader"sv, "--experimental-loader"sv, "-C"sv, "--conditions"sv, "--env-file"sv};
-constexpr auto kDenoValues = {"-c"sv, "--config"sv, "--import-map"sv, "--env-file"sv, "-L"sv, "--log-level"sv, "--cert"sv, "--location"sv};
-constexpr auto kBunValues = {"-r"sv, "--preload"sv, "--cwd"sv, "--env-file"sv, "-c"sv, "--config"sv, "--filter"sv, "-F"sv};
-constexpr auto kJavaValues = {"-cp"sv, "-classpath"sv, "--class-path"sv, "-p"sv, "--module-path"sv, "--add-modules"sv, "--add-opens"sv, "--add-exports"sv};
-constexpr auto kUvValues = {"--with"sv, "--python"sv, "-p"sv, "--project"sv, "--directory"sv, "--env-file"sv, "--extra"sv, "--group"sv, "--from"sv, "--index-url"sv, "-i"sv};
+constexpr auto kNodeValues = {"-r"sv, "--require"sv,    "--import"sv,  "--loader"sv, "--experimental-loader"sv,
+                              "-C"sv, "--conditions"sv, "--env-file"sv};
+constexpr auto kDenoValues = {"-c"sv, "--config"sv,    "--import-map"sv, "--env-file"sv,
+                              "-L"sv, "--log-level"sv, "--cert"sv,       "--location"sv};
+constexpr auto kBunValues = {"-r"sv, "--preload"sv, "--cwd"sv,    "--env-file"sv,
+                             "-c"sv, "--config"sv,  "--filter"sv, "-F"sv};
+constexpr auto kJavaValues = {"-cp"sv,           "-classpath"sv,    "--class-path"sv, "-p"sv,
+                              "--module-path"sv, "--add-modules"sv, "--add-opens"sv,  "--add-exports"sv};
+constexpr auto kUvValues = {"--with"sv,  "--python"sv, "-p"sv,     "--project"sv,   "--directory"sv, "--env-file"sv,
+                            "--extra"sv, "--group"sv,  "--from"sv, "--index-url"sv, "-i"sv};
 
 // After a launcher's subcommand: `uv run x.py`, `npm exec pkg`, `deno run x.ts`, `bun x pkg`.
 Arguments after_subcommand(Arguments arguments, std::initializer_list<std::string_view> subcommands) {
@@ -128,7 +138,8 @@ Program node(std::string_view name, Arguments arguments) {
     const bool npx = i < arguments.size() && arguments[i].find("npx") != std::string::npos;
     Arguments rest = arguments.subspan(std::min(i + 1, arguments.size()));
     if (!npx) rest = after_subcommand(rest, {"exec", "x", "run", "start"});
-    return {npx ? "npx" : "npm", without_version(script_argument(rest, {{"-p", "--package", "-w", "--workspace"}, {"-c", "--call"}, {}}))};
+    return {npx ? "npx" : "npm",
+            without_version(script_argument(rest, {{"-p", "--package", "-w", "--workspace"}, {"-c", "--call"}, {}}))};
   }
   return {std::string(name), std::move(script)};
 }
@@ -144,23 +155,29 @@ Program describe_program(std::string_view exe, std::span<const std::string> argv
     // The process rewrote its title; npm says what it runs ("npm exec @scope/pkg"), others say anything.
     constexpr auto kNpmExec = "npm exec "sv;
     if (n == "node" && argv[0].starts_with(kNpmExec))
-      out = {"npx", without_version(script_name(std::string_view(argv[0]).substr(kNpmExec.size(), argv[0].find(' ', kNpmExec.size()) - kNpmExec.size())))};
+      out = {"npx", without_version(script_name(std::string_view(argv[0]).substr(
+                        kNpmExec.size(), argv[0].find(' ', kNpmExec.size()) - kNpmExec.size())))};
   } else if (n == "python3" || n == "python2" || n == "python" || n == "pypy3") {
     out.script = script_argument(arguments, {kPythonValues, {"-c"}, {"-m"}});
   } else if (n == "node") {
     out = node(n, arguments);
   } else if (n == "deno") {
-    out.script = without_version(script_argument(after_subcommand(arguments, {"run", "serve", "task", "x", "test", "bench"}), {kDenoValues, {"eval"}, {}}));
+    out.script = without_version(script_argument(
+        after_subcommand(arguments, {"run", "serve", "task", "x", "test", "bench"}), {kDenoValues, {"eval"}, {}}));
   } else if (n == "bun" || n == "bunx") {
-    out.script = without_version(script_argument(after_subcommand(arguments, {"run", "x", "test"}), {kBunValues, {"-e", "--eval", "-p"}, {}}));
+    out.script = without_version(
+        script_argument(after_subcommand(arguments, {"run", "x", "test"}), {kBunValues, {"-e", "--eval", "-p"}, {}}));
   } else if (n == "uv" || n == "uvx") {
-    out.script = without_version(script_argument(after_subcommand(n == "uv" ? after_subcommand(arguments, {"tool"}) : arguments, {"run"}), {kUvValues, {"-c"}, {"-m", "--module"}}));
+    out.script = without_version(
+        script_argument(after_subcommand(n == "uv" ? after_subcommand(arguments, {"tool"}) : arguments, {"run"}),
+                        {kUvValues, {"-c"}, {"-m", "--module"}}));
   } else if (n == "java") {
     out.script = script_argument(arguments, {kJavaValues, {}, {"-jar", "-m", "--module"}});
   } else if (n == "ruby" || n == "perl" || n == "php" || n == "lua") {
     out.script = script_argument(arguments, {{"-I", "-r", "-d", "-l"}, {"-e", "-E"}, {"-f"}});
   } else if (one_of(n, {"sh", "bash", "dash", "zsh", "fish", "ksh", "busybox"})) {
-    out.script = script_argument(arguments, {{"-o", "-O", "--rcfile", "--init-file"}, {"-c", "-lc", "-ic", "-ec", "-xc", "-euc", "-exc"}, {}});
+    out.script = script_argument(
+        arguments, {{"-o", "-O", "--rcfile", "--init-file"}, {"-c", "-lc", "-ic", "-ec", "-xc", "-euc", "-exc"}, {}});
   }
   // Code on the command line has no name of its own.
   if (out.script.starts_with('-')) out.script.clear();
@@ -183,11 +200,51 @@ bool is_interactive_shell(std::string_view exe, std::span<const std::string> arg
 bool is_session_boundary(std::string_view exe, std::string_view comm) {
   std::string_view name = basename(exe);
   if (name.empty()) name = comm;
-  if (name.starts_with("containerd-shim") || name.starts_with("conmon") || name.starts_with("sshd") || name.starts_with("gnome-terminal")) return true;
-  return one_of(name, {"systemd", "init", "login", "su", "sudo", "doas", "runuser", "cron", "crond", "atd", "anacron", "tmux", "tmux: server",
-                       "screen", "SCREEN", "konsole", "xterm", "alacritty", "kitty", "wezterm-gui", "xfce4-terminal", "runc", "crun",
-                       "docker-init", "dockerd", "containerd", "tini", "dumb-init", "catatonit", "supervisord", "s6-svscan", "runsv", "openrc",
-                       "code", "cursor", "agetty", "gdm-session-worker", "kubelet", "crio", "podman", "penstockd", "penstock"});
+  if (name.starts_with("containerd-shim") || name.starts_with("conmon") || name.starts_with("sshd") ||
+      name.starts_with("gnome-terminal"))
+    return true;
+  return one_of(name, {"systemd",
+                       "init",
+                       "login",
+                       "su",
+                       "sudo",
+                       "doas",
+                       "runuser",
+                       "cron",
+                       "crond",
+                       "atd",
+                       "anacron",
+                       "tmux",
+                       "tmux: server",
+                       "screen",
+                       "SCREEN",
+                       "konsole",
+                       "xterm",
+                       "alacritty",
+                       "kitty",
+                       "wezterm-gui",
+                       "xfce4-terminal",
+                       "runc",
+                       "crun",
+                       "docker-init",
+                       "dockerd",
+                       "containerd",
+                       "tini",
+                       "dumb-init",
+                       "catatonit",
+                       "supervisord",
+                       "s6-svscan",
+                       "runsv",
+                       "openrc",
+                       "code",
+                       "cursor",
+                       "agetty",
+                       "gdm-session-worker",
+                       "kubelet",
+                       "crio",
+                       "podman",
+                       "penstockd",
+                       "penstock"});
 }
 
 }  // namespace penstock::identity

@@ -1,6 +1,6 @@
-// What a process runs, by its executable and arguments: the stable part of both. `python3 -u /srv/bots/mail.py --fast` is
-// the program "python3" and the script "mail.py". Pure; arguments are chosen by the process: they are cut, and control
-// characters in them are replaced.
+// What a process runs, by its executable and arguments: the stable part of both. `python3 -u /srv/bots/mail.py --fast`
+// is the program "python3" and the script "mail.py". Pure; arguments are chosen by the process: they are cut, and
+// control characters in them are replaced.
 #pragma once
 
 #include <span>

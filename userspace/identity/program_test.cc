@@ -24,14 +24,18 @@ TEST(Program, IsNamedByWhatIsStableInItsArguments) {
       {"/usr/bin/python3.12", {"python", "-m", "crawler", "--deep"}, "python3:crawler"},
       {"/usr/bin/python3.12", {"python", "-c", "import os"}, "python3"},
       {"/usr/bin/python3.12", {"python3"}, "python3"},
-      {"/home/u/.venv/bin/python3.11", {"/home/u/.venv/bin/python", "/home/u/.venv/bin/aider", "--model", "x"}, "python3:aider"},
+      {"/home/u/.venv/bin/python3.11",
+       {"/home/u/.venv/bin/python", "/home/u/.venv/bin/aider", "--model", "x"},
+       "python3:aider"},
       {"/usr/bin/node", {"node", "agent.mjs"}, "node:agent.mjs"},
       {"/usr/bin/node", {"node", "--require", "./x.js", "--inspect", "bot/index.js"}, "node:bot/index.js"},
       {"/usr/bin/node", {"node", "--import=tsx", "src/worker.ts"}, "node:src/worker.ts"},
       {"/usr/bin/node", {"node", "-e", "fetch()"}, "node"},
       {"/usr/bin/node", {"node", "/usr/lib/node_modules/@scope/tool/dist/cli.js", "x"}, "node:@scope/tool"},
       {"/usr/bin/node", {"node", "/app/node_modules/.bin/server-everything"}, "node:server-everything"},
-      {"/usr/bin/node", {"node", "/usr/lib/node_modules/npm/bin/npx-cli.js", "-y", "@scope/server@1.2", "stdio"}, "npx:@scope/server"},
+      {"/usr/bin/node",
+       {"node", "/usr/lib/node_modules/npm/bin/npx-cli.js", "-y", "@scope/server@1.2", "stdio"},
+       "npx:@scope/server"},
       {"/usr/bin/node", {"node", "/usr/bin/npx", "server-git"}, "npx:server-git"},
       {"/usr/bin/node", {"npm exec @scope/server@latest"}, "npx:@scope/server"},
       {"/usr/bin/node", {"node", "/usr/bin/npm", "run", "start"}, "npm:start"},
@@ -55,7 +59,9 @@ TEST(Program, IsNamedByWhatIsStableInItsArguments) {
       {"", {"", "x"}, ""},
       {"", {}, ""},
   };
-  for (const Row& r : rows) EXPECT_EQ(to_string(describe_program(r.exe, r.argv)), r.expected) << r.exe << " " << (r.argv.empty() ? "" : r.argv.back());
+  for (const Row& r : rows)
+    EXPECT_EQ(to_string(describe_program(r.exe, r.argv)), r.expected)
+        << r.exe << " " << (r.argv.empty() ? "" : r.argv.back());
 }
 
 TEST(Program, CutsAndCleansWhatTheProcessChose) {

@@ -18,8 +18,8 @@ inline std::int64_t sub(std::int64_t a, std::int64_t b) {
   if (__builtin_sub_overflow(a, b, &difference)) return b > 0 ? 0 : kMaxAmount;
   return difference < 0 ? 0 : difference;
 }
-// The most one call can take from an account (70 000 dollars; 7*10^13 tokens): with at most 2^16 calls in flight the sum
-// of reservations is then exact, so that what is given back is what was taken.
+// The most one call can take from an account (70 000 dollars; 7*10^13 tokens): with at most 2^16 calls in flight the
+// sum of reservations is then exact, so that what is given back is what was taken.
 inline constexpr std::int64_t kMaxCallAmount = std::int64_t{1} << 46;
 inline constexpr std::size_t kMaxCallsInFlight = std::size_t{1} << 16;
 

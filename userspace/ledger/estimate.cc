@@ -1,16 +1,16 @@
 // What a strict estimate is an upper bound of.
 //
-// Input. A token of a byte-level tokenizer covers at least one byte of text, and everything that a provider renders into the
-// prompt (roles, tool schemas, JSON keys) stands in the request with at least as many bytes, except for the provider's own
-// preambles: kPreambleTokens for the system prompt that tool use switches on, kTokensPerTool for each tool offered. So text
-// is bounded by the bytes of the body without its media. Media have no such bound (a picture is billed by its size in
-// pixels): strict_tokens_per_media_part each, and no less than one token per byte they take in the request. Nothing beats
-// the context window, where it is known for exactly this model.
-// Not bounded, and said so (`bounded = false`): conversations stored at the provider, and server-side tools, which feed
-// their results back to the model and bill the context again. The estimate is then the whole context window.
+// Input. A token of a byte-level tokenizer covers at least one byte of text, and everything that a provider renders
+// into the prompt (roles, tool schemas, JSON keys) stands in the request with at least as many bytes, except for the
+// provider's own preambles: kPreambleTokens for the system prompt that tool use switches on, kTokensPerTool for each
+// tool offered. So text is bounded by the bytes of the body without its media. Media have no such bound (a picture is
+// billed by its size in pixels): strict_tokens_per_media_part each, and no less than one token per byte they take in
+// the request. Nothing beats the context window, where it is known for exactly this model. Not bounded, and said so
+// (`bounded = false`): conversations stored at the provider, and server-side tools, which feed their results back to
+// the model and bill the context again. The estimate is then the whole context window.
 //
-// Output. max_tokens times the choices is enforced by the provider. Without it the longest answer of the model is; without
-// that nothing is, and `bounded` is false.
+// Output. max_tokens times the choices is enforced by the provider. Without it the longest answer of the model is;
+// without that nothing is, and `bounded` is false.
 #include "userspace/ledger/estimate.h"
 
 #include <algorithm>
@@ -56,8 +56,9 @@ std::uint64_t text_bytes_of(const model::RequestFacts& r) {
 
 // Tools that run at the provider are offered by reserved names; their results are input that no request shows.
 bool server_side_tool(std::string_view name) {
-  for (std::string_view prefix : {"web_search", "web_fetch", "code_execution", "code_interpreter", "file_search", "computer_use",
-                                  "google_search", "url_context", "googleSearch", "urlContext", "codeExecution", "mcp_toolset"})
+  for (std::string_view prefix :
+       {"web_search", "web_fetch", "code_execution", "code_interpreter", "file_search", "computer_use", "google_search",
+        "url_context", "googleSearch", "urlContext", "codeExecution", "mcp_toolset"})
     if (name.starts_with(prefix)) return true;
   return false;
 }
@@ -82,7 +83,8 @@ std::uint64_t Estimator::text_tokens(const Learnt* learnt, std::uint64_t bytes) 
     return (bytes * 1000 + options_.default_bytes_per_ktoken - 1) / options_.default_bytes_per_ktoken;
   // The mean plus a tenth: texts differ.
   const model::Int128 tokens = model::Int128{bytes} * learnt->input_tokens * 11 / 10 / learnt->text_bytes;
-  return std::min(static_cast<std::uint64_t>(std::min(tokens, model::Int128{kMaxTokens})) + 1, std::max<std::uint64_t>(bytes, 1));
+  return std::min(static_cast<std::uint64_t>(std::min(tokens, model::Int128{kMaxTokens})) + 1,
+                  std::max<std::uint64_t>(bytes, 1));
 }
 
 std::optional<std::uint64_t> Estimator::percentile99(const Learnt& learnt) {
@@ -94,7 +96,9 @@ std::optional<std::uint64_t> Estimator::percentile99(const Learnt& learnt) {
   return std::nullopt;
 }
 
-TokenEstimate Estimator::tokens(const model::Exchange& e, bool strict) const { return tokens(e, prices_->lookup(e), strict); }
+TokenEstimate Estimator::tokens(const model::Exchange& e, bool strict) const {
+  return tokens(e, prices_->lookup(e), strict);
+}
 
 TokenEstimate Estimator::tokens(const model::Exchange& e, const Quote& quote, bool strict) const {
   const model::RequestFacts& r = e.request;
@@ -105,21 +109,25 @@ TokenEstimate Estimator::tokens(const model::Exchange& e, const Quote& quote, bo
     const std::uint64_t media = std::max(saturating_multiply(r.media_parts, options_.strict_tokens_per_media_part),
                                          std::min(r.media_bytes, kMaxTokens));
     const std::uint64_t text = std::max(r.text_bytes, r.body_bytes > r.media_bytes ? r.body_bytes - r.media_bytes : 0);
-    out.input_tokens = saturating_add(saturating_add(text, media), kPreambleTokens + kTokensPerTool * r.offered_tools.size());
+    out.input_tokens =
+        saturating_add(saturating_add(text, media), kPreambleTokens + kTokensPerTool * r.offered_tools.size());
     const bool known = quote.status == model::PriceStatus::kExact;  // limits of a similar name are no proof
     if (known && quote.context_tokens) out.input_tokens = std::min(out.input_tokens, *quote.context_tokens);
-    const bool server_tools = std::any_of(r.offered_tools.begin(), r.offered_tools.end(), [](const std::string& t) { return server_side_tool(t); });
+    const bool server_tools = std::any_of(r.offered_tools.begin(), r.offered_tools.end(),
+                                          [](const std::string& t) { return server_side_tool(t); });
     if (!e.conversation_id.empty() || server_tools) {
       out.bounded = false;
       out.input_tokens = std::max(out.input_tokens, quote.context_tokens.value_or(kUnknownContextTokens));
     }
   } else {
-    out.input_tokens = saturating_add(text_tokens(learnt, text_bytes_of(r)), saturating_multiply(r.media_parts, options_.tokens_per_media_part));
+    out.input_tokens = saturating_add(text_tokens(learnt, text_bytes_of(r)),
+                                      saturating_multiply(r.media_parts, options_.tokens_per_media_part));
     if (quote.context_tokens) out.input_tokens = std::min(out.input_tokens, *quote.context_tokens);
   }
 
   const std::uint64_t choices = std::clamp<std::uint64_t>(r.choices.value_or(1), 1, kMaxChoices);
-  const auto percentile = learnt && learnt->output_samples >= options_.min_samples ? percentile99(*learnt) : std::nullopt;
+  const auto percentile =
+      learnt && learnt->output_samples >= options_.min_samples ? percentile99(*learnt) : std::nullopt;
   std::uint64_t per_answer = options_.default_output_tokens;
   if (r.max_output_tokens) {
     per_answer = *r.max_output_tokens;
@@ -142,15 +150,16 @@ TokenEstimate Estimator::tokens(const model::Exchange& e, const Quote& quote, bo
 Amounts Estimator::reserve_amounts(const model::Exchange& e, bool strict) const {
   const Quote quote = prices_->lookup(e);
   const TokenEstimate t = tokens(e, quote, strict);
-  return {PriceBook::estimate_upper(quote, t.input_tokens, t.output_tokens, strict).amount, saturating_add(t.input_tokens, t.output_tokens), 1};
+  return {PriceBook::estimate_upper(quote, t.input_tokens, t.output_tokens, strict).amount,
+          saturating_add(t.input_tokens, t.output_tokens), 1};
 }
 
 Amounts Estimator::progress_amounts(const model::Exchange& e) const {
   const Learnt* learnt = find(e);
-  const std::uint64_t input = e.usage.input_tokens
-                                  ? *e.usage.input_tokens
-                                  : saturating_add(text_tokens(learnt, text_bytes_of(e.request)),
-                                                   saturating_multiply(e.request.media_parts, options_.tokens_per_media_part));
+  const std::uint64_t input =
+      e.usage.input_tokens ? *e.usage.input_tokens
+                           : saturating_add(text_tokens(learnt, text_bytes_of(e.request)),
+                                            saturating_multiply(e.request.media_parts, options_.tokens_per_media_part));
   // Providers that report as they go may report late: what was seen counts, if it is more.
   const std::uint64_t output = std::max(e.usage.output_tokens.value_or(0), text_tokens(nullptr, e.output_text_bytes));
   model::Usage usage = e.usage;
@@ -167,8 +176,8 @@ Settlement Estimator::settlement(const model::Exchange& e) const {
     out.amounts = {prices_->cost(e).amount, *tokens, 1};
     return out;
   }
-  if (e.usage_status == model::UsageStatus::kIncomplete || e.coverage.lost_bytes > 0 || e.verdict.action == model::Action::kCut ||
-      e.verdict.action == model::Action::kKill) {
+  if (e.usage_status == model::UsageStatus::kIncomplete || e.coverage.lost_bytes > 0 ||
+      e.verdict.action == model::Action::kCut || e.verdict.action == model::Action::kKill) {
     out.upper = true;
     out.status = SettleStatus::kEstimated;
     return out;
@@ -178,7 +187,8 @@ Settlement Estimator::settlement(const model::Exchange& e) const {
     out.amounts = {model::NanoUsd{0}, 0, 1};
     return out;
   }
-  if (e.status == 0 && e.output_text_bytes == 0 && !tokens) {  // no answer was seen: it may have been billed all the same
+  if (e.status == 0 && e.output_text_bytes == 0 &&
+      !tokens) {  // no answer was seen: it may have been billed all the same
     out.upper = true;
     out.status = SettleStatus::kEstimated;
     return out;
@@ -199,8 +209,8 @@ void Estimator::learn(const model::Exchange& e) {
   Learnt& l = found->second;
   const std::uint64_t bytes = text_bytes_of(e.request);
   // Media and stored conversations would spoil the ratio.
-  if (e.usage.input_tokens && *e.usage.input_tokens > 0 && *e.usage.input_tokens < kMaxTokens && bytes > 0 && e.request.media_parts == 0 &&
-      e.conversation_id.empty()) {
+  if (e.usage.input_tokens && *e.usage.input_tokens > 0 && *e.usage.input_tokens < kMaxTokens && bytes > 0 &&
+      e.request.media_parts == 0 && e.conversation_id.empty()) {
     l.text_bytes += std::min(bytes, kMaxTokens);
     l.input_tokens += *e.usage.input_tokens;
     ++l.answers;

@@ -1,5 +1,5 @@
-// Token estimates: what a call may take, before it is made; what it has taken, while it streams; what to charge at its end.
-// Learns bytes per token and the 99th percentile of the answer length per model from exact answers. Integers only.
+// Token estimates: what a call may take, before it is made; what it has taken, while it streams; what to charge at its
+// end. Learns bytes per token and the 99th percentile of the answer length per model from exact answers. Integers only.
 // Thread: one (the ledger's). Memory: bounded number of models; names beyond it share one entry.
 #pragma once
 
@@ -21,8 +21,9 @@ struct TokenEstimate {
   std::uint64_t input_tokens = 0;
   std::uint64_t output_tokens = 0;
   OutputBasis output_basis = OutputBasis::kConfigured;
-  // False: the true figure may be larger than a strict estimate, because the provider adds input that is not in the request
-  // (a stored conversation, a server-side tool) or because nothing bounds the answer. A strict policy may refuse it.
+  // False: the true figure may be larger than a strict estimate, because the provider adds input that is not in the
+  // request (a stored conversation, a server-side tool) or because nothing bounds the answer. A strict policy may
+  // refuse it.
   bool bounded = true;
 };
 
@@ -36,31 +37,33 @@ struct Settlement {
 class Estimator {
  public:
   struct Options {
-    std::uint64_t default_output_tokens = 4096;   // per answer, when nothing else is known
+    std::uint64_t default_output_tokens = 4096;     // per answer, when nothing else is known
     std::uint64_t default_bytes_per_ktoken = 3600;  // text bytes per 1000 tokens before anything was learnt
-    std::uint64_t tokens_per_media_part = 1600;   // non-strict guess of an image, an audio clip, a file
+    std::uint64_t tokens_per_media_part = 1600;     // non-strict guess of an image, an audio clip, a file
     std::uint64_t strict_tokens_per_media_part = 50'000;
     std::size_t max_models = 512;
-    std::uint64_t min_samples = 20;               // answers before a learnt percentile is used
+    std::uint64_t min_samples = 20;  // answers before a learnt percentile is used
   };
   // `prices` outlives the estimator.
   Estimator(const Options& options, const PriceBook* prices);
 
-  // `strict`: an upper bound of what can be billed for what is in the request (see estimate.cc), else the expected size.
+  // `strict`: an upper bound of what can be billed for what is in the request (see estimate.cc), else the expected
+  // size.
   TokenEstimate tokens(const model::Exchange& exchange, bool strict) const;
   // The same in money: what to reserve. `cost` absent when unpriced.
   Amounts reserve_amounts(const model::Exchange& exchange, bool strict) const;
   // Taken so far: the counters reported in the stream, else input estimate + output_text_bytes.
   Amounts progress_amounts(const model::Exchange& exchange) const;
-  // At the end. Exact where the provider reported usage; an error answer (status >= 400) without usage costs nothing but the
-  // request; an answer without usage is estimated from its text; a cut or incomplete one stands at its reservation.
+  // At the end. Exact where the provider reported usage; an error answer (status >= 400) without usage costs nothing
+  // but the request; an answer without usage is estimated from its text; a cut or incomplete one stands at its
+  // reservation.
   Settlement settlement(const model::Exchange& exchange) const;
   // Feed completed exchanges with exact usage.
   void learn(const model::Exchange& exchange);
 
  private:
   struct Learnt {
-    std::uint64_t text_bytes = 0;    // decaying sums
+    std::uint64_t text_bytes = 0;  // decaying sums
     std::uint64_t input_tokens = 0;
     std::uint64_t answers = 0;
     std::vector<std::uint32_t> output_histogram;  // four buckets per power of two, decaying

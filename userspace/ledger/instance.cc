@@ -57,8 +57,10 @@ void Instance::roll(LedgerTime now) {
 
 std::int64_t Instance::current_mark(LedgerTime now) const {
   switch (window().kind()) {
-    case WindowKind::kLifetime: return 0;
-    case WindowKind::kCalendar: return mark_;
+    case WindowKind::kLifetime:
+      return 0;
+    case WindowKind::kCalendar:
+      return mark_;
     case WindowKind::kRolling: {
       const std::int64_t mark = floor_to(now.ns, cell_width_ns(window()));
       return cells_.empty() ? mark : std::max(mark, cells_.back().mark);
@@ -69,7 +71,8 @@ std::int64_t Instance::current_mark(LedgerTime now) const {
 
 Cell* Instance::cell(std::int64_t mark, bool create) {
   if (!cells_.empty() && cells_.back().mark == mark) return &cells_.back();
-  auto at = std::lower_bound(cells_.begin(), cells_.end(), mark, [](const Cell& c, std::int64_t m) { return c.mark < m; });
+  auto at =
+      std::lower_bound(cells_.begin(), cells_.end(), mark, [](const Cell& c, std::int64_t m) { return c.mark < m; });
   if (at != cells_.end() && at->mark == mark) return &*at;
   if (!create) return nullptr;
   return &*cells_.insert(at, Cell{mark, 0, 0, 0, false});
@@ -104,7 +107,8 @@ void Instance::restore(std::uint32_t stored_epoch, std::optional<std::int64_t> s
     mark_ = span.start_s;
     mark_end_ = span.end_s;
   }
-  const std::int64_t latest = window().kind() == WindowKind::kRolling ? floor_to(now.ns, cell_width_ns(window())) : mark_;
+  const std::int64_t latest =
+      window().kind() == WindowKind::kRolling ? floor_to(now.ns, cell_width_ns(window())) : mark_;
   std::sort(cells.begin(), cells.end(), [](const Cell& a, const Cell& b) { return a.mark < b.mark; });
   for (Cell c : cells) {
     if (window().kind() != WindowKind::kLifetime && c.mark > latest) {
@@ -139,7 +143,8 @@ void Instance::reset() {
 std::optional<std::uint64_t> Instance::fits_after(LedgerTime now, std::int64_t limit, std::int64_t needed) const {
   if (needed > limit) return std::nullopt;
   switch (window().kind()) {
-    case WindowKind::kLifetime: return std::nullopt;
+    case WindowKind::kLifetime:
+      return std::nullopt;
     case WindowKind::kCalendar:
       return static_cast<std::uint64_t>(std::max<std::int64_t>(mark_end_ - now.real_s, 1)) * std::uint64_t{kSecond};
     case WindowKind::kRolling: {

@@ -1,11 +1,12 @@
 // One account: a budget with the values of its key. The amounts lie in cells, one per piece of time:
 //   lifetime   one cell, mark 0
 //   calendar   one cell, mark = start of the window (Unix seconds); the cell of an earlier window is dropped
-//   rolling    up to 61 cells of 1/60 of the window, mark = start of the cell (ledger nanoseconds); a cell counts until the
+//   rolling    up to 61 cells of 1/60 of the window, mark = start of the cell (ledger nanoseconds); a cell counts until
+//   the
 //              whole of it has left the window, so that a limit holds over any stretch of the window's length
-// A call is accounted in the cell of the moment it was reserved in; if that cell is gone when the call ends, nothing is left
-// to correct. `epoch` counts resets: a call of an earlier epoch does not touch the account any more.
-// Thread: the ledger's. Arithmetic saturates.
+// A call is accounted in the cell of the moment it was reserved in; if that cell is gone when the call ends, nothing is
+// left to correct. `epoch` counts resets: a call of an earlier epoch does not touch the account any more. Thread: the
+// ledger's. Arithmetic saturates.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +25,7 @@ struct Cell {
   std::int64_t spent = 0;
   std::int64_t estimated = 0;  // part of spent
   std::int64_t reserved = 0;
-  bool dirty = false;          // `spent` or `estimated` differ from the store
+  bool dirty = false;  // `spent` or `estimated` differ from the store
 };
 
 // Rolling windows count boot time from a fixed point, so that a step of the wall clock moves nothing.
@@ -41,20 +42,20 @@ class Instance {
   const InstanceId id;
   const std::string key;
   std::shared_ptr<const BudgetSpec> origin;  // identity and window; a definition that is gone lives on here
-  BudgetId spec = 0;                    // index of the definition in force, unless orphan
-  bool orphan = false;                  // its budget is not configured (any more)
+  BudgetId spec = 0;                         // index of the definition in force, unless orphan
+  bool orphan = false;                       // its budget is not configured (any more)
   std::uint32_t epoch = 0;
-  std::uint32_t limit_generation = 0;   // grows when the limit is lowered
+  std::uint32_t limit_generation = 0;  // grows when the limit is lowered
   std::optional<std::int64_t> limit_override;
   std::uint32_t in_flight = 0;
-  std::uint32_t references = 0;         // ledger entries that point here; it cannot be evicted meanwhile
+  std::uint32_t references = 0;  // ledger entries that point here; it cannot be evicted meanwhile
   std::uint64_t breaches = 0;
-  std::uint64_t batch = 0;              // last commit that carries its state
-  bool dirty = false;                   // queued for the next commit
-  bool identity_dirty = true;           // names, epoch or override differ from the store
-  bool wiped = false;                   // cells in the store belong to an earlier epoch
-  std::vector<std::int64_t> dropped;    // marks to delete from the store
-  Instance* newer = nullptr;            // least-recently-used list
+  std::uint64_t batch = 0;            // last commit that carries its state
+  bool dirty = false;                 // queued for the next commit
+  bool identity_dirty = true;         // names, epoch or override differ from the store
+  bool wiped = false;                 // cells in the store belong to an earlier epoch
+  std::vector<std::int64_t> dropped;  // marks to delete from the store
+  Instance* newer = nullptr;          // least-recently-used list
   Instance* older = nullptr;
 
   std::int64_t spent() const { return spent_; }
@@ -75,7 +76,8 @@ class Instance {
   // False where the sum had to be clamped.
   bool add_spent(Cell& cell, std::int64_t change, std::int64_t estimated_change);
   // From the store: cells that lie in the future (the wall clock was set back in between) count as now.
-  void restore(std::uint32_t epoch, std::optional<std::int64_t> limit_override, std::vector<Cell> cells, LedgerTime now);
+  void restore(std::uint32_t epoch, std::optional<std::int64_t> limit_override, std::vector<Cell> cells,
+               LedgerTime now);
   void reset();
   // Nanoseconds until `needed` fits under `limit` by the passing of time alone.
   std::optional<std::uint64_t> fits_after(LedgerTime now, std::int64_t limit, std::int64_t needed) const;
@@ -90,9 +92,9 @@ class Instance {
 
   std::vector<Cell> cells_;  // ascending marks
   std::int64_t spent_ = 0, estimated_ = 0, reserved_ = 0;
-  std::int64_t mark_ = 0;        // calendar: start of the window in force
-  std::int64_t mark_end_ = 0;    // and its end
-  std::uint64_t soft_fired_ = 0; // bit per threshold
+  std::int64_t mark_ = 0;         // calendar: start of the window in force
+  std::int64_t mark_end_ = 0;     // and its end
+  std::uint64_t soft_fired_ = 0;  // bit per threshold
   std::int64_t soft_fired_ns_ = 0;
 };
 

@@ -52,7 +52,8 @@ struct Area {  // two per slot: one in force, one to write the next amounts into
   std::uint32_t padding;
 };
 
-// State word: 0 is free; else state | area << 8 | count << 16 in the low half, a check of it and of seq in the high half.
+// State word: 0 is free; else state | area << 8 | count << 16 in the low half, a check of it and of seq in the high
+// half.
 std::uint64_t state_word(Journal::State state, unsigned area, std::size_t count, std::uint64_t seq) {
   const auto low = static_cast<std::uint32_t>(state) | area << 8 | static_cast<std::uint32_t>(count) << 16;
   const std::uint64_t mixed = (seq + 0x9e3779b97f4a7c15U + low) * 0xbf58476d1ce4e5b9U;
@@ -123,8 +124,8 @@ base::Result<Journal::Content> Journal::read(const std::string& path) {
     }
     Entry entry{state, body.seq, areas[area].settle_seq, body.real_ns, body.exchange_id, {}};
     for (std::size_t c = 0; c < count; ++c)
-      entry.charges.push_back({body.keys[c].id, body.keys[c].mark, body.keys[c].epoch, 0,
-                               areas[area].changes[c].amount, areas[area].changes[c].estimated});
+      entry.charges.push_back({body.keys[c].id, body.keys[c].mark, body.keys[c].epoch, 0, areas[area].changes[c].amount,
+                               areas[area].changes[c].estimated});
     content.entries.push_back(std::move(entry));
   }
   return content;
@@ -192,7 +193,8 @@ std::uint32_t Journal::write(State state, std::uint64_t seq, std::uint64_t settl
   return index;
 }
 
-void Journal::update(std::uint32_t index, State state, std::uint64_t settle_seq, std::span<const JournalCharge> charges) {
+void Journal::update(std::uint32_t index, State state, std::uint64_t settle_seq,
+                     std::span<const JournalCharge> charges) {
   Slot& slot = slots_[index];
   const unsigned next = slot.state.load(std::memory_order_relaxed) >> 8 & 1 ? 0 : 1;
   Area& area = slot.areas[next];

@@ -21,8 +21,8 @@
 
 namespace penstock::ledger {
 
-// Identity of a budget instance: SHA-256 of (policy, name, unit, window, key), cut to 128 bits. It lets the journal name
-// an instance of which the database has not heard yet.
+// Identity of a budget instance: SHA-256 of (policy, name, unit, window, key), cut to 128 bits. It lets the journal
+// name an instance of which the database has not heard yet.
 struct InstanceId {
   std::uint64_t high = 0;
   std::uint64_t low = 0;
@@ -31,8 +31,8 @@ struct InstanceId {
 
 struct JournalCharge {
   InstanceId id;
-  std::int64_t mark = 0;       // which cell of the instance (see instance.h)
-  std::uint32_t epoch = 0;     // reset count of the instance
+  std::int64_t mark = 0;    // which cell of the instance (see instance.h)
+  std::uint32_t epoch = 0;  // reset count of the instance
   std::uint32_t padding = 0;
   std::int64_t amount = 0;     // reserved: upper estimate; settled: change of `spent`
   std::int64_t estimated = 0;  // settled: change of the estimated part
@@ -47,16 +47,16 @@ class Journal {
   enum class State : std::uint8_t { kFree = 0, kReserved = 1, kSettled = 2 };
   struct Entry {
     State state = State::kFree;
-    std::uint64_t seq = 0;          // of the reservation
-    std::uint64_t settle_seq = 0;   // of the settlement; 0 while reserved
+    std::uint64_t seq = 0;         // of the reservation
+    std::uint64_t settle_seq = 0;  // of the settlement; 0 while reserved
     std::int64_t real_ns = 0;
     std::uint64_t exchange_id = 0;
     std::vector<JournalCharge> charges;
   };
   struct Content {
-    bool present = false;           // a well-formed header was there
+    bool present = false;  // a well-formed header was there
     Uuid database{};
-    std::vector<Entry> entries;     // all but free and corrupt slots
+    std::vector<Entry> entries;  // all but free and corrupt slots
     std::uint64_t corrupt = 0;
   };
 

@@ -33,9 +33,13 @@ constexpr auto kDimensions = std::to_array<Dimension>({
     {"provider", [](const model::Exchange& e, const model::Subject&) -> std::string_view { return e.provider; }},
     {"host", [](const model::Exchange& e, const model::Subject&) -> std::string_view { return e.host; }},
     {"kind", [](const model::Exchange& e, const model::Subject&) -> std::string_view { return model::name(e.kind); }},
-    {"tool", [](const model::Exchange& e, const model::Subject&) -> std::string_view {
-       return e.tool_calls.empty() ? std::string_view{} : std::string_view(e.tool_calls.front().name);
-     }},
+    {"tool",
+     [](const model::Exchange& e, const model::Subject&) -> std::
+                                                             string_view {
+                                                               return e.tool_calls.empty()
+                                                                          ? std::string_view{}
+                                                                          : std::string_view(e.tool_calls.front().name);
+                                                             }},
 });
 
 void append_value(std::string& out, std::string_view value) {

@@ -13,8 +13,12 @@ std::int64_t Ledger::Impl::amount_of(BudgetUnit unit, const Amounts& amounts) {
     case BudgetUnit::kNanoUsd:
       value = amounts.cost && amounts.cost->value > 0 ? static_cast<std::uint64_t>(amounts.cost->value) : 0;
       break;
-    case BudgetUnit::kTokens: value = amounts.tokens; break;
-    case BudgetUnit::kRequests: value = amounts.requests; break;
+    case BudgetUnit::kTokens:
+      value = amounts.tokens;
+      break;
+    case BudgetUnit::kRequests:
+      value = amounts.requests;
+      break;
   }
   if (value <= static_cast<std::uint64_t>(kMaxCallAmount)) return static_cast<std::int64_t>(value);
   ++stats_.saturated;
@@ -77,7 +81,8 @@ Outcome Ledger::Impl::admit(std::uint64_t exchange_id, std::span<const Charge> c
     if (budget < definitions_.size()) {
       b.on_breach = definitions_[budget].spec->on_breach;
       b.unit = definitions_[budget].spec->unit;
-      b.limit = std::max<std::int64_t>(definitions_[budget].limit_override.value_or(definitions_[budget].spec->limit), 0);
+      b.limit =
+          std::max<std::int64_t>(definitions_[budget].limit_override.value_or(definitions_[budget].spec->limit), 0);
       b.needed = amount_of(b.unit, upper);
     }
     return b;
@@ -93,7 +98,8 @@ Outcome Ledger::Impl::admit(std::uint64_t exchange_id, std::span<const Charge> c
     if (charge.budget >= definitions_.size()) PN_BUG("unknown budget id");
     const BudgetSpec& spec = *definitions_[charge.budget].spec;
     Instance* instance = dry ? peek(charge.budget, charge.key, t) : account(charge.budget, charge.key, t);
-    if (instance && std::any_of(scratch_.begin(), scratch_.end(), [&](const auto& s) { return s.first == instance; })) continue;
+    if (instance && std::any_of(scratch_.begin(), scratch_.end(), [&](const auto& s) { return s.first == instance; }))
+      continue;
     if (!instance && !dry) {
       refuse(charge.budget, charge.key, BreachReason::kCapacity);
       continue;
@@ -103,14 +109,17 @@ Outcome Ledger::Impl::admit(std::uint64_t exchange_id, std::span<const Charge> c
       ++instance->references;  // a later account() of this loop must not evict it
     }
     if (spec.unit == BudgetUnit::kNanoUsd && !upper.cost) {
-      if (spec.allow_unpriced) stats_.unpriced_admitted += dry ? 0 : 1;
-      else refuse(charge.budget, charge.key, BreachReason::kUnpriced);
+      if (spec.allow_unpriced)
+        stats_.unpriced_admitted += dry ? 0 : 1;
+      else
+        refuse(charge.budget, charge.key, BreachReason::kUnpriced);
       continue;
     }
     const std::int64_t needed = amount_of(spec.unit, upper);
     const std::int64_t used = instance ? instance->used() : 0;
-    const std::int64_t limit = instance ? limit_of(*instance) : std::max<std::int64_t>(
-        definitions_[charge.budget].limit_override.value_or(spec.limit), 0);
+    const std::int64_t limit =
+        instance ? limit_of(*instance)
+                 : std::max<std::int64_t>(definitions_[charge.budget].limit_override.value_or(spec.limit), 0);
     // A saturated sum is beyond every limit, also beyond the largest.
     if (add(used, needed) > limit || add(used, needed) == kMaxAmount) {
       Breach& b = refuse(charge.budget, charge.key, BreachReason::kLimit);
@@ -188,8 +197,15 @@ Outcome Ledger::Impl::progress(std::uint64_t exchange_id, const Amounts& so_far,
     const BudgetSpec& spec = *definitions_[instance.spec].spec;
     out.breached = true;
     ++instance.breaches;
-    out.breaches.push_back({instance.spec, instance.key, BreachReason::kLimit, spec.on_breach, h.unit, limit,
-                            sub(limit, instance.used()), taken, {}});
+    out.breaches.push_back({instance.spec,
+                            instance.key,
+                            BreachReason::kLimit,
+                            spec.on_breach,
+                            h.unit,
+                            limit,
+                            sub(limit, instance.used()),
+                            taken,
+                            {}});
   }
   if (grew_any) {
     journal_update(*call);
@@ -203,7 +219,8 @@ Outcome Ledger::Impl::progress(std::uint64_t exchange_id, const Amounts& so_far,
 }
 
 // Takes the reservation back and charges `charge(held)` instead, in every account whose cell is still there.
-Outcome Ledger::Impl::close(Call& call, const std::function<std::int64_t(const Held&)>& charge, bool estimated, Now now) {
+Outcome Ledger::Impl::close(Call& call, const std::function<std::int64_t(const Held&)>& charge, bool estimated,
+                            Now now) {
   Outcome out;
   const LedgerTime t = at(now);
   changes_.clear();
@@ -290,11 +307,12 @@ Outcome Ledger::Impl::settle(std::uint64_t exchange_id, const Amounts& actual, S
   return out;
 }
 
-Ledger::Ledger(const Options& options, Store* store, Now now)
-    : impl_(std::make_unique<Impl>(options, store, now)) {}
+Ledger::Ledger(const Options& options, Store* store, Now now) : impl_(std::make_unique<Impl>(options, store, now)) {}
 Ledger::~Ledger() = default;
 
-base::Result<> Ledger::configure(std::vector<BudgetSpec> specs, Now now) { return impl_->configure(std::move(specs), now); }
+base::Result<> Ledger::configure(std::vector<BudgetSpec> specs, Now now) {
+  return impl_->configure(std::move(specs), now);
+}
 const std::vector<BudgetSpec>& Ledger::specs() const { return impl_->specs_; }
 
 std::optional<BudgetId> Ledger::find(std::string_view policy, std::string_view name) const {
@@ -303,7 +321,8 @@ std::optional<BudgetId> Ledger::find(std::string_view policy, std::string_view n
   return std::nullopt;
 }
 
-Outcome Ledger::reserve(std::uint64_t exchange_id, std::span<const Charge> charges, const Amounts& upper, Now now, bool force) {
+Outcome Ledger::reserve(std::uint64_t exchange_id, std::span<const Charge> charges, const Amounts& upper, Now now,
+                        bool force) {
   return impl_->admit(exchange_id, charges, upper, now, force, false);
 }
 Outcome Ledger::probe(std::span<const Charge> charges, const Amounts& upper, Now now) {
@@ -323,7 +342,8 @@ Outcome Ledger::settle_estimated(std::uint64_t exchange_id, Now now) {
     out.known = call != nullptr;
     return out;
   }
-  Outcome out = impl_->close(*call, [](const Impl::Held& h) { return h.reserved; }, true, now);
+  Outcome out = impl_->close(
+      *call, [](const Impl::Held& h) { return h.reserved; }, true, now);
   ++impl_->stats_.settled_estimated;
   --impl_->in_flight_;
   call->correct_until_ns = std::max<std::uint64_t>(now.boot_ns + impl_->options_.late_usage_ns, 1);
@@ -339,15 +359,16 @@ Outcome Ledger::cancel(std::uint64_t exchange_id, Now now) {
     out.known = false;
     return out;
   }
-  Outcome out = impl_->close(*call, [](const Impl::Held&) { return std::int64_t{0}; }, false, now);
+  Outcome out = impl_->close(
+      *call, [](const Impl::Held&) { return std::int64_t{0}; }, false, now);
   ++impl_->stats_.cancelled;
   impl_->drop_call(*call);
   impl_->maybe_commit(now);
   return out;
 }
 
-base::Result<> Ledger::set_limit(BudgetId budget, std::optional<std::string_view> key, std::optional<std::int64_t> limit,
-                                 Now now) {
+base::Result<> Ledger::set_limit(BudgetId budget, std::optional<std::string_view> key,
+                                 std::optional<std::int64_t> limit, Now now) {
   return impl_->set_limit(budget, key, limit, now);
 }
 base::Result<> Ledger::reset(BudgetId budget, std::optional<std::string_view> key, Now now) {

@@ -1,12 +1,12 @@
 // The ledger: budgets, reservations, windows. A call is reserved at its upper estimate in every budget that covers it,
-// atomically, before it leaves; it is settled at what it cost. A limit is compared with spent + reserved, so that it holds
-// however many calls are in flight.
+// atomically, before it leaves; it is settled at what it cost. A limit is compared with spent + reserved, so that it
+// holds however many calls are in flight.
 //
 // Thread: one (the pipeline thread) for everything here. Nothing waits for the disk, with two counted exceptions: all
-// journal slots in use (a commit is waited for, bounded), and the reappearance of an instance that was evicted to the store.
-// Cost of an operation: O(budgets on the call). Memory: bounded by Options.
-// Units: amounts are in the budget's unit: nano-dollars, tokens, or requests. Arithmetic saturates; nothing goes below 0.
-// Failure: a breach is an answer, not an error. Store failures are counted in Stats and follow Options.on_store_failure.
+// journal slots in use (a commit is waited for, bounded), and the reappearance of an instance that was evicted to the
+// store. Cost of an operation: O(budgets on the call). Memory: bounded by Options. Units: amounts are in the budget's
+// unit: nano-dollars, tokens, or requests. Arithmetic saturates; nothing goes below 0. Failure: a breach is an answer,
+// not an error. Store failures are counted in Stats and follow Options.on_store_failure.
 #pragma once
 
 #include <cstdint>
@@ -40,21 +40,22 @@ using BudgetId = std::uint32_t;
 
 struct BudgetSpec {
   std::string policy;
-  std::string name;                       // unique within the policy
-  std::vector<std::string> per;           // dimensions of the key, see key_of(); empty: one instance for all
+  std::string name;              // unique within the policy
+  std::vector<std::string> per;  // dimensions of the key, see key_of(); empty: one instance for all
   BudgetUnit unit = BudgetUnit::kNanoUsd;
-  std::int64_t limit = 0;                 // in `unit`; negative values count as 0
+  std::int64_t limit = 0;  // in `unit`; negative values count as 0
   Window window;
   std::vector<std::uint32_t> soft_permille;  // 800: report when 80 % is promised
   OnBreach on_breach = OnBreach::kDeny;
-  bool strict = false;                    // callers reserve the upper bound (estimate.h)
-  bool allow_unpriced = false;            // money budgets: let a call pass (uncounted) whose cost is unknown
+  bool strict = false;          // callers reserve the upper bound (estimate.h)
+  bool allow_unpriced = false;  // money budgets: let a call pass (uncounted) whose cost is unknown
 };
 
 // The key of one budget instance: "agent=claude-code,run=…" in the order of `per`; "" when `per` is empty. Dimensions:
 // agent run user exe cgroup namespace pod container unit model provider host kind tool label.<name>. Values that are
-// unknown are empty, escaped where they hold ',' '=' '\' or control characters, and shortened (with a digest) beyond 256 bytes.
-// `payer`: whose attributes are meant, when a call is charged to an agent further up; by default the exchange's subject.
+// unknown are empty, escaped where they hold ',' '=' '\' or control characters, and shortened (with a digest) beyond
+// 256 bytes. `payer`: whose attributes are meant, when a call is charged to an agent further up; by default the
+// exchange's subject.
 std::string key_of(const std::vector<std::string>& per, const model::Exchange& exchange);
 std::string key_of(const std::vector<std::string>& per, const model::Exchange& exchange, const model::Subject& payer);
 bool is_dimension(std::string_view name);
@@ -72,10 +73,10 @@ struct Amounts {
 };
 
 enum class BreachReason : std::uint8_t {
-  kLimit,      // spent + reserved + needed would pass the limit
-  kUnpriced,   // a money budget and no price
-  kCapacity,   // a bounded table of the ledger is full
-  kStore,      // the store fails and Options.on_store_failure is kRefuse
+  kLimit,     // spent + reserved + needed would pass the limit
+  kUnpriced,  // a money budget and no price
+  kCapacity,  // a bounded table of the ledger is full
+  kStore,     // the store fails and Options.on_store_failure is kRefuse
 };
 
 struct Breach {
@@ -101,9 +102,9 @@ struct SoftCrossing {
 };
 
 struct Outcome {
-  bool admitted = true;               // reserve only
-  bool known = true;                  // false: no such reservation (progress, settle, cancel)
-  bool breached = false;              // progress: the call passed its reservation and a limit is gone
+  bool admitted = true;   // reserve only
+  bool known = true;      // false: no such reservation (progress, settle, cancel)
+  bool breached = false;  // progress: the call passed its reservation and a limit is gone
   std::vector<Breach> breaches;
   std::vector<SoftCrossing> crossings;  // thresholds crossed by this operation, each once per window
 };
@@ -117,36 +118,36 @@ struct BudgetStatus {
   std::string policy, name, key;
   BudgetUnit unit = BudgetUnit::kNanoUsd;
   std::int64_t limit = 0;
-  bool limit_overridden = false;      // set by set_limit, not by the policy
-  std::int64_t spent = 0;             // settled, estimated part included
-  std::int64_t estimated = 0;         // part of spent that is an estimate
-  std::int64_t reserved = 0;          // in flight
+  bool limit_overridden = false;  // set by set_limit, not by the policy
+  std::int64_t spent = 0;         // settled, estimated part included
+  std::int64_t estimated = 0;     // part of spent that is an estimate
+  std::int64_t reserved = 0;      // in flight
   std::int64_t remaining = 0;
-  std::uint32_t in_flight = 0;        // reservations
+  std::uint32_t in_flight = 0;  // reservations
   std::string window;
   std::optional<std::int64_t> reset_real_ns;  // calendar: end of the window
   OnBreach on_breach = OnBreach::kDeny;
-  std::uint64_t breaches = 0;         // since the process started
+  std::uint64_t breaches = 0;  // since the process started
 };
 
 class Ledger {
  public:
   enum class OnStoreFailure : std::uint8_t { kContinue, kRefuse };
   struct Options {
-    std::size_t max_instances = 100'000;      // in memory; idle ones beyond it go to the store
-    std::size_t max_reservations = 65'536;    // in flight
-    std::uint64_t commit_interval_ns = 50'000'000;   // group commit: spend younger than this is in the journal only
-    std::uint64_t commit_wait_ns = 500'000'000;      // longest wait when every journal slot is in use
-    std::uint64_t late_usage_ns = 60'000'000'000;    // how long an estimated settlement may still be corrected
+    std::size_t max_instances = 100'000;            // in memory; idle ones beyond it go to the store
+    std::size_t max_reservations = 65'536;          // in flight
+    std::uint64_t commit_interval_ns = 50'000'000;  // group commit: spend younger than this is in the journal only
+    std::uint64_t commit_wait_ns = 500'000'000;     // longest wait when every journal slot is in use
+    std::uint64_t late_usage_ns = 60'000'000'000;   // how long an estimated settlement may still be corrected
     OnStoreFailure on_store_failure = OnStoreFailure::kContinue;
   };
   struct Stats {
     std::uint64_t reserved = 0, refused = 0, settled = 0, settled_estimated = 0, corrected = 0, cancelled = 0;
-    std::uint64_t saturated = 0;          // amounts clamped to the range
+    std::uint64_t saturated = 0;  // amounts clamped to the range
     std::uint64_t unpriced_admitted = 0;
     std::uint64_t instances = 0, in_flight = 0, evicted = 0, reloaded = 0;
-    std::uint64_t undurable = 0;          // operations acknowledged without a journal slot
-    std::uint64_t slot_waits = 0;         // times the pipeline waited for a commit to free a slot
+    std::uint64_t undurable = 0;   // operations acknowledged without a journal slot
+    std::uint64_t slot_waits = 0;  // times the pipeline waited for a commit to free a slot
     std::uint64_t commits_failed = 0;
   };
 
@@ -163,10 +164,10 @@ class Ledger {
   const std::vector<BudgetSpec>& specs() const;
   std::optional<BudgetId> find(std::string_view policy, std::string_view name) const;
 
-  // All or nothing over `charges` (duplicates count once). Durable against a killed process when it returns. With `force`
-  // the reservation is made whatever the limits say and `breaches` tells what would have refused it (observe mode, a
-  // person's release); progress() does not hold the call to the limits that it passed here. An exchange id in flight is
-  // a bug.
+  // All or nothing over `charges` (duplicates count once). Durable against a killed process when it returns. With
+  // `force` the reservation is made whatever the limits say and `breaches` tells what would have refused it (observe
+  // mode, a person's release); progress() does not hold the call to the limits that it passed here. An exchange id in
+  // flight is a bug.
   Outcome reserve(std::uint64_t exchange_id, std::span<const Charge> charges, const Amounts& upper, Now now,
                   bool force = false);
   // Would reserve() admit? Changes nothing.
@@ -182,7 +183,8 @@ class Ledger {
 
   // `key` absent: for every instance of the budget (nullopt limit: back to the policy's). The change is durable after
   // the next commit: wait for durable(request_commit()) before acknowledging it to a person.
-  base::Result<> set_limit(BudgetId budget, std::optional<std::string_view> key, std::optional<std::int64_t> limit, Now now);
+  base::Result<> set_limit(BudgetId budget, std::optional<std::string_view> key, std::optional<std::int64_t> limit,
+                           Now now);
   // Starts at 0 again. Calls in flight belong to the time before and are charged there.
   base::Result<> reset(BudgetId budget, std::optional<std::string_view> key, Now now);
   // Accounts in memory. Missing: idle ones evicted to the store, and ones recovered from the journal before they were

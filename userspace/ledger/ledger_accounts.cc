@@ -69,8 +69,10 @@ void Ledger::Impl::touch(Instance& instance) {
   if (newest_ == &instance) return;
   if (instance.newer) {  // linked: take it out
     instance.newer->older = instance.older;
-    if (instance.older) instance.older->newer = instance.newer;
-    else oldest_ = instance.newer;
+    if (instance.older)
+      instance.older->newer = instance.newer;
+    else
+      oldest_ = instance.newer;
   }
   instance.older = newest_;
   instance.newer = nullptr;
@@ -86,10 +88,14 @@ void Ledger::Impl::mark_dirty(Instance& instance) {
 }
 
 void Ledger::Impl::erase(Instance& instance) {
-  if (instance.newer) instance.newer->older = instance.older;
-  else if (newest_ == &instance) newest_ = instance.older;
-  if (instance.older) instance.older->newer = instance.newer;
-  else if (oldest_ == &instance) oldest_ = instance.newer;
+  if (instance.newer)
+    instance.newer->older = instance.older;
+  else if (newest_ == &instance)
+    newest_ = instance.older;
+  if (instance.older)
+    instance.older->newer = instance.newer;
+  else if (oldest_ == &instance)
+    oldest_ = instance.newer;
   if (!instance.orphan) definitions_[instance.spec].accounts.erase(instance.key);
   instances_.erase(bytes_of(instance.id));
 }
@@ -175,15 +181,20 @@ base::Result<> Ledger::Impl::configure(std::vector<BudgetSpec> specs, Now now) {
   std::set<std::pair<std::string, std::string>> names;
   for (const BudgetSpec& spec : specs) {
     if (!names.emplace(spec.policy, spec.name).second)
-      return base::Error{base::ErrorCode::kUsage, 0, fmt::format("policy {}: two budgets named {}", spec.policy, spec.name), {}};
+      return base::Error{
+          base::ErrorCode::kUsage, 0, fmt::format("policy {}: two budgets named {}", spec.policy, spec.name), {}};
     for (const std::string& dimension : spec.per)
       if (!is_dimension(dimension))
-        return base::Error{base::ErrorCode::kUsage, 0,
-                           fmt::format("policy {} budget {}: unknown dimension \"{}\"", spec.policy, spec.name, dimension),
-                           "agent, run, user, exe, cgroup, namespace, pod, container, unit, model, provider, host, kind, "
-                           "tool, or label.NAME"};
+        return base::Error{
+            base::ErrorCode::kUsage, 0,
+            fmt::format("policy {} budget {}: unknown dimension \"{}\"", spec.policy, spec.name, dimension),
+            "agent, run, user, exe, cgroup, namespace, pod, container, unit, model, provider, host, kind, "
+            "tool, or label.NAME"};
     if (spec.soft_permille.size() > 64)
-      return base::Error{base::ErrorCode::kUsage, 0, fmt::format("policy {} budget {}: more than 64 soft thresholds", spec.policy, spec.name), {}};
+      return base::Error{base::ErrorCode::kUsage,
+                         0,
+                         fmt::format("policy {} budget {}: more than 64 soft thresholds", spec.policy, spec.name),
+                         {}};
   }
   const LedgerTime t = at(now);
   std::vector<Definition> old = std::move(definitions_);
@@ -197,14 +208,18 @@ base::Result<> Ledger::Impl::configure(std::vector<BudgetSpec> specs, Now now) {
     d.spec = std::make_shared<const BudgetSpec>(std::move(specs[i]));
     if (d.spec->window.kind() == WindowKind::kCalendar) d.span = d.spec->window.span_at(t.real_s);
     const auto same_account = [&](const BudgetSpec& s) {
-      return s.policy == d.spec->policy && s.name == d.spec->name && s.unit == d.spec->unit && s.window.text() == d.spec->window.text();
+      return s.policy == d.spec->policy && s.name == d.spec->name && s.unit == d.spec->unit &&
+             s.window.text() == d.spec->window.text();
     };
     for (const LimitRow& row : limits_)
-      if (row.policy == d.spec->policy && row.name == d.spec->name && row.unit == d.spec->unit) d.limit_override = row.limit;
-    const auto before = std::find_if(old.begin(), old.end(), [&](const Definition& o) { return same_account(*o.spec); });
+      if (row.policy == d.spec->policy && row.name == d.spec->name && row.unit == d.spec->unit)
+        d.limit_override = row.limit;
+    const auto before =
+        std::find_if(old.begin(), old.end(), [&](const Definition& o) { return same_account(*o.spec); });
     if (before != old.end()) {
       d.partly_stored = before->partly_stored;
-      const bool lowered = d.limit_override.value_or(d.spec->limit) < before->limit_override.value_or(before->spec->limit);
+      const bool lowered =
+          d.limit_override.value_or(d.spec->limit) < before->limit_override.value_or(before->spec->limit);
       for (auto& [key, instance] : before->accounts) {
         instance->spec = static_cast<BudgetId>(i);
         instance->orphan = false;
@@ -272,7 +287,8 @@ base::Result<> Ledger::Impl::set_limit(BudgetId budget, std::optional<std::strin
       instance->rearm();
     }
     LimitRow row{d.spec->policy, d.spec->name, d.spec->unit, limit};
-    std::erase_if(limits_, [&](const LimitRow& r) { return r.policy == row.policy && r.name == row.name && r.unit == row.unit; });
+    std::erase_if(
+        limits_, [&](const LimitRow& r) { return r.policy == row.policy && r.name == row.name && r.unit == row.unit; });
     if (limit) limits_.push_back(row);
     if (store_) limit_changes_.push_back(std::move(row));
   }

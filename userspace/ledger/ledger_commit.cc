@@ -1,8 +1,8 @@
 // Durability: journal slots on the hot path, group commits behind it.
 //
-// A slot is held from reserve() until a commit covers the settlement. Slots of calls in flight can be given back early, once
-// a commit has put the call into the reservation table (spill): a long-running crowd of streams needs no more slots than
-// change between two commits.
+// A slot is held from reserve() until a commit covers the settlement. Slots of calls in flight can be given back early,
+// once a commit has put the call into the reservation table (spill): a long-running crowd of streams needs no more
+// slots than change between two commits.
 #include <algorithm>
 #include <unordered_set>
 
@@ -18,8 +18,9 @@ constexpr std::size_t kCharges = Journal::kChargesPerSlot;
 
 }  // namespace
 
-std::uint32_t Ledger::Impl::take_slot(Journal::State state, std::uint64_t seq, std::uint64_t settle_seq, std::int64_t real_ns,
-                                      std::uint64_t exchange_id, std::span<const JournalCharge> charges) {
+std::uint32_t Ledger::Impl::take_slot(Journal::State state, std::uint64_t seq, std::uint64_t settle_seq,
+                                      std::int64_t real_ns, std::uint64_t exchange_id,
+                                      std::span<const JournalCharge> charges) {
   Journal& journal = store_->journal();
   if (journal.free_slots() == 0) reap();
   if (journal.free_slots() == 0 && !store_->failing()) {
@@ -56,8 +57,8 @@ void Ledger::Impl::journal_reserve(Call& call) {
       const Held& h = call.held[i + j];
       part[j] = {h.instance->id, h.mark, h.epoch, 0, h.reserved, 0};
     }
-    const std::uint32_t slot = take_slot(Journal::State::kReserved, call.seq, 0, call.real_ns, call.exchange_id,
-                                         std::span(part).first(n));
+    const std::uint32_t slot =
+        take_slot(Journal::State::kReserved, call.seq, 0, call.real_ns, call.exchange_id, std::span(part).first(n));
     if (slot == Journal::kNoSlot) break;
     call.slots.push_back(slot);
   }
@@ -83,8 +84,8 @@ void Ledger::Impl::journal_update(Call& call) {
 
 void Ledger::Impl::journal_settle(Call& call, std::span<const JournalCharge> charges) {
   last_settle_seq_ = next_seq_++;
-  // Before any slot is taken: taking one may commit, and that commit carries the settled amounts. Were the call still open in
-  // it, a crash before the next commit would charge it twice.
+  // Before any slot is taken: taking one may commit, and that commit carries the settled amounts. Were the call still
+  // open in it, a crash before the next commit would charge it twice.
   call.ended = true;
   if (call.stored) closed_.push_back(call.seq);
   call.stored = false;
@@ -257,7 +258,8 @@ base::Result<> Ledger::Impl::flush(Now now, std::uint64_t timeout_ns) {
     reap();
     if (retry_wait_ns_ != 0) {
       retry_wait_ns_ = 0;
-      if (i > 0) return base::Error{base::ErrorCode::kFailure, 0, "ledger store cannot commit", "see the log for the reason"};
+      if (i > 0)
+        return base::Error{base::ErrorCode::kFailure, 0, "ledger store cannot commit", "see the log for the reason"};
     }
     if (!anything_to_commit()) return {};
     submit(now);

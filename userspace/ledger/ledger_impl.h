@@ -34,25 +34,26 @@ class Ledger::Impl {
   struct Call {
     std::uint64_t exchange_id = 0;
     std::uint64_t seq = 0;
-    std::uint64_t generation = 0;       // tells a reused entry from the one a queue meant
-    std::uint64_t correct_until_ns = 0; // boot time; 0: in flight
+    std::uint64_t generation = 0;        // tells a reused entry from the one a queue meant
+    std::uint64_t correct_until_ns = 0;  // boot time; 0: in flight
     std::int64_t real_ns = 0;
-    bool stored = false;                // has rows in the store's reservation table (or in a commit under way)
-    bool queued = false;                // waits in opened_ for the next commit
-    bool ended = false;                 // settled or cancelled: a commit from now on must not show it as open
+    bool stored = false;  // has rows in the store's reservation table (or in a commit under way)
+    bool queued = false;  // waits in opened_ for the next commit
+    bool ended = false;   // settled or cancelled: a commit from now on must not show it as open
     std::vector<Held> held;
-    std::vector<std::uint32_t> slots;   // one per kChargesPerSlot of held; empty: not in the journal
+    std::vector<std::uint32_t> slots;  // one per kChargesPerSlot of held; empty: not in the journal
   };
   struct Definition {
     std::shared_ptr<const BudgetSpec> spec;
     std::optional<std::int64_t> limit_override;
-    bool partly_stored = false;         // the store holds accounts of it that are not in memory
-    WindowSpan span{0, 0};              // calendar: window in force, for capacity_epoch
+    bool partly_stored = false;                                // the store holds accounts of it that are not in memory
+    WindowSpan span{0, 0};                                     // calendar: window in force, for capacity_epoch
     std::unordered_map<std::string_view, Instance*> accounts;  // keys are the instances' own
   };
 
   // ledger.cc
-  Outcome admit(std::uint64_t exchange_id, std::span<const Charge> charges, const Amounts& upper, Now now, bool force, bool dry);
+  Outcome admit(std::uint64_t exchange_id, std::span<const Charge> charges, const Amounts& upper, Now now, bool force,
+                bool dry);
   Outcome progress(std::uint64_t exchange_id, const Amounts& so_far, Now now);
   Outcome settle(std::uint64_t exchange_id, const Amounts& actual, SettleStatus status, Now now);
   Outcome close(Call& call, const std::function<std::int64_t(const Held&)>& charge, bool estimated, Now now);
@@ -65,7 +66,8 @@ class Ledger::Impl {
   // ledger_accounts.cc
   base::Result<> configure(std::vector<BudgetSpec> specs, Now now);
   Instance* account(BudgetId budget, std::string_view key, LedgerTime at);  // null: table full
-  Instance* peek(BudgetId budget, std::string_view key, LedgerTime at);     // null: not in memory (and so empty, or evicted)
+  Instance* peek(BudgetId budget, std::string_view key,
+                 LedgerTime at);  // null: not in memory (and so empty, or evicted)
   bool may_be_stored(BudgetId budget, std::string_view key) const;
   std::int64_t limit_of(const Instance& instance) const;
   void touch(Instance& instance);
@@ -73,7 +75,8 @@ class Ledger::Impl {
   void erase(Instance& instance);
   void mark_dirty(Instance& instance);
   BudgetStatus status_of(Instance& instance, LedgerTime at);
-  base::Result<> set_limit(BudgetId budget, std::optional<std::string_view> key, std::optional<std::int64_t> limit, Now now);
+  base::Result<> set_limit(BudgetId budget, std::optional<std::string_view> key, std::optional<std::int64_t> limit,
+                           Now now);
   base::Result<> reset(BudgetId budget, std::optional<std::string_view> key, Now now);
   std::vector<BudgetStatus> list(Now now);
 
@@ -97,7 +100,9 @@ class Ledger::Impl {
     return {anchor_ns_ + static_cast<std::int64_t>(now.boot_ns), now.real_ns / 1'000'000'000};
   }
   std::int64_t amount_of(BudgetUnit unit, const Amounts& amounts);
-  bool store_refuses() const { return store_ && options_.on_store_failure == OnStoreFailure::kRefuse && store_->failing(); }
+  bool store_refuses() const {
+    return store_ && options_.on_store_failure == OnStoreFailure::kRefuse && store_->failing();
+  }
 
   const Options options_;
   Store::Impl* const store_;
@@ -109,7 +114,7 @@ class Ledger::Impl {
   Instance* newest_ = nullptr;
   Instance* oldest_ = nullptr;
 
-  std::vector<std::unique_ptr<Call>> calls_;      // every entry ever made: reused
+  std::vector<std::unique_ptr<Call>> calls_;  // every entry ever made: reused
   std::vector<Call*> free_calls_;
   std::unordered_map<std::uint64_t, Call*> by_exchange_;
   std::deque<std::pair<Call*, std::uint64_t>> correctable_;  // in order of correct_until_ns; second: generation
@@ -120,20 +125,20 @@ class Ledger::Impl {
   std::uint64_t last_settle_seq_ = 0;
   std::deque<std::pair<std::uint64_t, std::uint32_t>> settled_slots_;  // settle_seq, slot
   std::vector<Instance*> dirty_;
-  std::vector<std::pair<Call*, std::uint64_t>> opened_;                // to be written to the reservation table
-  std::vector<std::uint64_t> closed_;                                  // to be deleted from it
+  std::vector<std::pair<Call*, std::uint64_t>> opened_;  // to be written to the reservation table
+  std::vector<std::uint64_t> closed_;                    // to be deleted from it
   std::vector<LimitRow> limit_changes_;
-  std::uint64_t submitted_ = 0;   // number of the last batch
+  std::uint64_t submitted_ = 0;  // number of the last batch
   std::uint64_t committed_ = 0;
   bool commit_wanted_ = false;
   std::uint64_t last_submit_ns_ = 0;
-  std::uint64_t retry_at_ns_ = 0;     // after a failed commit
+  std::uint64_t retry_at_ns_ = 0;  // after a failed commit
   std::uint64_t retry_wait_ns_ = 0;
   std::uint64_t capacity_epoch_ = 1;
-  std::vector<LimitRow> limits_;      // in force for whole budgets, also of budgets that are not configured
+  std::vector<LimitRow> limits_;  // in force for whole budgets, also of budgets that are not configured
   std::vector<std::pair<Instance*, bool>> scratch_;  // of admit(): the accounts, and whether they have no room
-  std::vector<JournalCharge> changes_;  // of close() and correct()
-  std::vector<std::uint32_t> slots_;    // of journal_settle()
+  std::vector<JournalCharge> changes_;               // of close() and correct()
+  std::vector<std::uint32_t> slots_;                 // of journal_settle()
   Stats stats_;
 };
 

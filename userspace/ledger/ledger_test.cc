@@ -14,7 +14,10 @@ constexpr std::uint64_t kSecond = 1'000'000'000;
 
 class LedgerTest : public ::testing::Test {
  protected:
-  LedgerTest() { now.real_ns = days_from_civil(2026, 8, 21) * 86'400 * static_cast<std::int64_t>(kSecond) + 43'200 * static_cast<std::int64_t>(kSecond); }
+  LedgerTest() {
+    now.real_ns = days_from_civil(2026, 8, 21) * 86'400 * static_cast<std::int64_t>(kSecond) +
+                  43'200 * static_cast<std::int64_t>(kSecond);
+  }
 
   void make(std::vector<BudgetSpec> specs, Ledger::Options options = {}) {
     ledger = std::make_unique<Ledger>(options, nullptr, now);
@@ -45,7 +48,9 @@ class LedgerTest : public ::testing::Test {
   Outcome progress(std::uint64_t id, std::uint64_t tokens) {
     return ledger->progress(id, {model::NanoUsd{static_cast<std::int64_t>(tokens)}, tokens, 1}, now);
   }
-  BudgetStatus status(BudgetId budget = 0, std::string_view key = "") { return ledger->status(budget, key, now).value_or(BudgetStatus{}); }
+  BudgetStatus status(BudgetId budget = 0, std::string_view key = "") {
+    return ledger->status(budget, key, now).value_or(BudgetStatus{});
+  }
 
   Now now{1000 * kSecond, 0};
   std::unique_ptr<Ledger> ledger;
@@ -77,7 +82,8 @@ TEST_F(LedgerTest, CancelGivesBackAndWakes) {
 }
 
 TEST_F(LedgerTest, AllOrNothingOverSeveralBudgets) {
-  make({spec("a", BudgetUnit::kTokens, 1000), spec("b", BudgetUnit::kNanoUsd, 100), spec("c", BudgetUnit::kRequests, 5)});
+  make({spec("a", BudgetUnit::kTokens, 1000), spec("b", BudgetUnit::kNanoUsd, 100),
+        spec("c", BudgetUnit::kRequests, 5)});
   const std::vector<Charge> all = {{0, "k"}, {1, "k"}, {2, "k"}};
   ASSERT_TRUE(reserve(1, 60, all).admitted);
   auto refused = reserve(2, 60, all);
@@ -114,10 +120,12 @@ TEST_F(LedgerTest, ConcurrentReservationsNeverPassTheLimit) {
   for (int round = 0; round < 40; ++round) {
     const std::int64_t limit = 1000 + static_cast<std::int64_t>(random() % 5000);
     const char* windows[] = {"", "1h", "60s rolling"};
-    make({spec("a", BudgetUnit::kTokens, limit, windows[round % 3]), spec("b", BudgetUnit::kNanoUsd, limit * 3 / 4, windows[(round + 1) % 3])});
+    make({spec("a", BudgetUnit::kTokens, limit, windows[round % 3]),
+          spec("b", BudgetUnit::kNanoUsd, limit * 3 / 4, windows[(round + 1) % 3])});
     std::vector<std::pair<std::uint64_t, std::uint64_t>> in_flight;
     std::uint64_t id = 0;
-    std::deque<std::pair<std::uint64_t, std::int64_t>> spent;  // boot time of the call, actual: an own account of the truth
+    std::deque<std::pair<std::uint64_t, std::int64_t>>
+        spent;  // boot time of the call, actual: an own account of the truth
     for (int step = 0; step < 3000; ++step) {
       if (in_flight.size() < 64 && random() % 2 == 0) {
         const std::uint64_t upper = random() % 200;
@@ -127,9 +135,12 @@ TEST_F(LedgerTest, ConcurrentReservationsNeverPassTheLimit) {
         auto [call, upper] = in_flight[pick];
         in_flight.erase(in_flight.begin() + static_cast<std::ptrdiff_t>(pick));
         const auto kind = random() % 10;
-        if (kind == 0) ledger->cancel(call, now);
-        else if (kind == 1) ledger->settle_estimated(call, now);
-        else settle(call, upper == 0 ? 0 : random() % (upper + 1));
+        if (kind == 0)
+          ledger->cancel(call, now);
+        else if (kind == 1)
+          ledger->settle_estimated(call, now);
+        else
+          settle(call, upper == 0 ? 0 : random() % (upper + 1));
       }
       if (random() % 50 == 0) advance(random() % (20 * kSecond));
       for (BudgetId b : {0U, 1U}) {
@@ -376,7 +387,11 @@ TEST_F(LedgerTest, ReloadKeepsSpendForTheSameBudget) {
   settle(1, 60);
   reserve(2, 10, {{0, "k"}, {1, "k"}});
   // Order changed, limit changed, window of b changed, a new one.
-  ASSERT_TRUE(ledger->configure({spec("b", BudgetUnit::kTokens, 100, "1d"), spec("new", BudgetUnit::kTokens, 5), spec("a", BudgetUnit::kTokens, 70)}, now).has_value());
+  ASSERT_TRUE(ledger
+                  ->configure({spec("b", BudgetUnit::kTokens, 100, "1d"), spec("new", BudgetUnit::kTokens, 5),
+                               spec("a", BudgetUnit::kTokens, 70)},
+                              now)
+                  .has_value());
   EXPECT_EQ(status(2, "k").spent, 60);
   EXPECT_EQ(status(2, "k").limit, 70);
   EXPECT_EQ(status(2, "k").reserved, 10);
@@ -394,7 +409,8 @@ TEST_F(LedgerTest, ReloadKeepsSpendForTheSameBudget) {
 
 TEST_F(LedgerTest, ConfigureRefusesWhatIsAmbiguous) {
   make({});
-  EXPECT_FALSE(ledger->configure({spec("a", BudgetUnit::kTokens, 1), spec("a", BudgetUnit::kRequests, 1)}, now).has_value());
+  EXPECT_FALSE(
+      ledger->configure({spec("a", BudgetUnit::kTokens, 1), spec("a", BudgetUnit::kRequests, 1)}, now).has_value());
   auto s = spec("a", BudgetUnit::kTokens, 1);
   s.per = {"colour"};
   EXPECT_FALSE(ledger->configure({s}, now).has_value());

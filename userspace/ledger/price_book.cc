@@ -1,8 +1,8 @@
 // Which price applies to a call. The order, for each name the response and then the request gives:
-//   operator's alias -> full name (operator, bundle) -> pattern (operator, bundle) -> the same with date, version or region
-//   cut off -> prices of a provider that stands behind this one -> unpriced
-// A full name on a host that is known to be the provider's is exact; whatever else is found is an alias; a fine-tuned model
-// priced as its base is estimated.
+//   operator's alias -> full name (operator, bundle) -> pattern (operator, bundle) -> the same with date, version or
+//   region cut off -> prices of a provider that stands behind this one -> unpriced
+// A full name on a host that is known to be the provider's is exact; whatever else is found is an alias; a fine-tuned
+// model priced as its base is estimated.
 #include <algorithm>
 
 #include "userspace/api/glob.h"
@@ -25,9 +25,12 @@ std::string clean(std::string_view name) {
   return lower(name.substr(0, kMaxNameBytes));
 }
 
-bool digits(std::string_view text) { return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos; }
+bool digits(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+}
 
-// One step of cutting off what does not name the model: @date, -YYYY-MM-DD, -YYYYMMDD, -latest, Bedrock's -v1:0 and region.
+// One step of cutting off what does not name the model: @date, -YYYY-MM-DD, -YYYYMMDD, -latest, Bedrock's -v1:0 and
+// region.
 std::optional<std::string_view> shorter(std::string_view name, bool bedrock) {
   if (const auto at = name.find('@'); at != std::string_view::npos && at > 0) return name.substr(0, at);
   if (name.ends_with("-latest")) return name.substr(0, name.size() - 7);
@@ -36,13 +39,16 @@ std::optional<std::string_view> shorter(std::string_view name, bool bedrock) {
       if (name.starts_with(region)) return name.substr(region.size());
     const auto version = name.rfind("-v");
     const auto colon = version == std::string_view::npos ? version : name.find(':', version);
-    if (colon != std::string_view::npos && digits(name.substr(version + 2, colon - version - 2)) && digits(name.substr(colon + 1)))
+    if (colon != std::string_view::npos && digits(name.substr(version + 2, colon - version - 2)) &&
+        digits(name.substr(colon + 1)))
       return name.substr(0, version);
   }
   const auto dash = name.rfind('-');
-  if (dash != std::string_view::npos && dash > 0 && name.size() - dash == 9 && digits(name.substr(dash + 1))) return name.substr(0, dash);
-  if (name.size() > 11 && name[name.size() - 11] == '-' && digits(name.substr(name.size() - 10, 4)) && name[name.size() - 6] == '-' &&
-      digits(name.substr(name.size() - 5, 2)) && name[name.size() - 3] == '-' && digits(name.substr(name.size() - 2)))
+  if (dash != std::string_view::npos && dash > 0 && name.size() - dash == 9 && digits(name.substr(dash + 1)))
+    return name.substr(0, dash);
+  if (name.size() > 11 && name[name.size() - 11] == '-' && digits(name.substr(name.size() - 10, 4)) &&
+      name[name.size() - 6] == '-' && digits(name.substr(name.size() - 5, 2)) && name[name.size() - 3] == '-' &&
+      digits(name.substr(name.size() - 2)))
     return name.substr(0, name.size() - 11);
   return std::nullopt;
 }
@@ -73,7 +79,9 @@ class PriceBook::Impl {
       if (p.matches(name) && on_host(tables.models[p.model], host)) return &tables.models[p.model];
     return nullptr;
   }
-  static bool on_host(const PriceModel& m, std::string_view host) { return m.host.empty() || api::glob_match(m.host, host); }
+  static bool on_host(const PriceModel& m, std::string_view host) {
+    return m.host.empty() || api::glob_match(m.host, host);
+  }
 
   const PriceModel* exact(const PriceProvider& p, std::string_view name, std::string_view host) const {
     if (const PriceModel* m = by_name(p.own, name, host)) return m;
@@ -85,7 +93,8 @@ class PriceBook::Impl {
   }
 
   // The provider and whether the host is known to be its own.
-  std::pair<const PriceProvider*, bool> provider_of(std::string_view name, std::string_view host, std::uint16_t port) const {
+  std::pair<const PriceProvider*, bool> provider_of(std::string_view name, std::string_view host,
+                                                    std::uint16_t port) const {
     for (const Endpoint& e : endpoints) {
       if (!api::glob_match(e.host, host) || (e.port != 0 && port != 0 && e.port != port)) continue;
       const auto found = tables.provider_by_name.find(e.provider);
@@ -104,7 +113,8 @@ class PriceBook::Impl {
     return {&p, p.hosts.empty()};
   }
 
-  Found find(const PriceProvider& p, const std::string& response, const std::string& request, std::string_view host) const {
+  Found find(const PriceProvider& p, const std::string& response, const std::string& request,
+             std::string_view host) const {
     using S = model::PriceStatus;
     const std::string* names[] = {&response, &request};
     for (const std::string* name : names) {
@@ -200,11 +210,14 @@ Quote PriceBook::lookup(const PriceQuery& query) const {
   std::string tier_name = clean(query.service_tier);
   ServiceTier tier = ServiceTier::kStandard;
   S status = own_host ? found.status : worst(found.status, S::kAlias);
-  if (query.batch || tier_name == "batch") tier = ServiceTier::kBatch;
-  else if (tier_name == "flex") tier = ServiceTier::kFlex;
-  else if (tier_name == "priority") tier = ServiceTier::kPriority;
-  else if (!tier_name.empty() && tier_name != "default" && tier_name != "standard" && tier_name != "auto" && tier_name != "on_demand" &&
-           tier_name != "scale" && tier_name != "standard_only")
+  if (query.batch || tier_name == "batch")
+    tier = ServiceTier::kBatch;
+  else if (tier_name == "flex")
+    tier = ServiceTier::kFlex;
+  else if (tier_name == "priority")
+    tier = ServiceTier::kPriority;
+  else if (!tier_name.empty() && tier_name != "default" && tier_name != "standard" && tier_name != "auto" &&
+           tier_name != "on_demand" && tier_name != "scale" && tier_name != "standard_only")
     status = worst(status, S::kEstimated);
 
   const std::int64_t when_s = query.when_real_ns / kNanosPerSecond;
@@ -266,14 +279,24 @@ Cost PriceBook::cost(const model::Exchange& e) const {
     }
     const Cost part = cost(other, pass.usage);
     total.status = worst(total.status, part.status);
-    if (total.status == S::kUnpriced) total.amount.reset();
-    else if (part.amount) total.amount = total.amount ? *total.amount + *part.amount : *part.amount;
+    if (total.status == S::kUnpriced)
+      total.amount.reset();
+    else if (part.amount)
+      total.amount = total.amount ? *total.amount + *part.amount : *part.amount;
   }
   switch (total.status) {
-    case S::kExact: ++impl_->lookups.exact; break;
-    case S::kAlias: ++impl_->lookups.alias; break;
-    case S::kEstimated: ++impl_->lookups.estimated; break;
-    case S::kUnpriced: ++impl_->lookups.unpriced; break;
+    case S::kExact:
+      ++impl_->lookups.exact;
+      break;
+    case S::kAlias:
+      ++impl_->lookups.alias;
+      break;
+    case S::kEstimated:
+      ++impl_->lookups.estimated;
+      break;
+    case S::kUnpriced:
+      ++impl_->lookups.unpriced;
+      break;
   }
   return total;
 }
@@ -285,7 +308,9 @@ std::optional<std::uint64_t> PriceBook::max_output_tokens(const model::Exchange&
 const PriceBook::Lookups& PriceBook::lookups() const { return impl_->lookups; }
 const BundleInfo& PriceBook::bundle() const { return impl_->tables.info; }
 
-bool PriceBook::stale(std::int64_t real_ns) const { return real_ns / kNanosPerSecond - impl_->tables.date_s > kStaleSeconds; }
+bool PriceBook::stale(std::int64_t real_ns) const {
+  return real_ns / kNanosPerSecond - impl_->tables.date_s > kStaleSeconds;
+}
 
 std::vector<PriceListing> PriceBook::search(std::string_view text, std::size_t limit) const {
   const std::string wanted = lower(text);

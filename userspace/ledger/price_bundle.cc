@@ -76,7 +76,8 @@ class BundleReader {
   }
 
   bool record_ok(const std::vector<std::string_view>& f, std::size_t line) {
-    if (line == 1) return (f.size() == 2 && f[0] == "penstock-prices" && f[1] == "1") || fail("not a price bundle of version 1");
+    if (line == 1)
+      return (f.size() == 2 && f[0] == "penstock-prices" && f[1] == "1") || fail("not a price bundle of version 1");
     if (f[0] == "date" && f.size() == 2) {
       const auto date = parse_date(f[1]);
       if (!date) return fail("bad date");
@@ -107,8 +108,10 @@ class BundleReader {
           t_.provider_by_name.emplace(std::string(value), *provider_);
         } else if (key == "hosts") {
           p.hosts.emplace_back(value);
-          if (value.find('*') == std::string_view::npos) t_.provider_by_host.emplace(std::string(value), *provider_);
-          else t_.provider_by_glob.emplace_back(std::string(value), *provider_);
+          if (value.find('*') == std::string_view::npos)
+            t_.provider_by_host.emplace(std::string(value), *provider_);
+          else
+            t_.provider_by_glob.emplace_back(std::string(value), *provider_);
         } else if (key == "fallback") {
           p.fallback.emplace_back(value);
         } else {
@@ -144,7 +147,10 @@ class BundleReader {
         names.equals[std::string(value)].push_back(index);
       } else {
         using Kind = NamePattern::Kind;
-        const Kind kind = key == "starts" ? Kind::kStarts : key == "ends" ? Kind::kEnds : key == "contains" ? Kind::kContains : Kind::kDated;
+        const Kind kind = key == "starts"     ? Kind::kStarts
+                          : key == "ends"     ? Kind::kEnds
+                          : key == "contains" ? Kind::kContains
+                                              : Kind::kDated;
         if (kind == Kind::kDated && key != "dated") return fail(fmt::format("unknown field {}", key));
         names.patterns.push_back({kind, std::string(value), index});
       }
@@ -198,7 +204,8 @@ class BundleReader {
       RateStep step;
       if (i > 0) {
         const auto colon = text.find(':');
-        const auto above = text.starts_with('>') && colon != std::string_view::npos ? number(text.substr(1, colon - 1)) : std::nullopt;
+        const auto above =
+            text.starts_with('>') && colon != std::string_view::npos ? number(text.substr(1, colon - 1)) : std::nullopt;
         if (!above) return fail("bad step");
         step.above_input_tokens = *above;
         text = text.substr(colon + 1);
@@ -206,15 +213,19 @@ class BundleReader {
       bool rounded = false;
       const auto parsed = parse_rate(text, &rounded);
       if (!parsed) return fail(fmt::format("bad rate {}", text));
-      const auto where = [&] { return fmt::format("{}/{} {} {}", t_.providers[m.provider].id, m.label, name(unit), text); };
+      const auto where = [&] {
+        return fmt::format("{}/{} {} {}", t_.providers[m.provider].id, m.label, name(unit), text);
+      };
       if (rounded) t_.info.rounded.push_back(where());
       if (*parsed > highest_plausible(unit)) {
         // Left out, so that the unit has no rate and the model is unpriced for it: a person may pin it.
         t_.info.refused.push_back(where());
         return true;
       }
-      if (i == 0) rate.base = *parsed;
-      else rate.steps.push_back({step.above_input_tokens, *parsed});
+      if (i == 0)
+        rate.base = *parsed;
+      else
+        rate.steps.push_back({step.above_input_tokens, *parsed});
     }
     row.rates[static_cast<std::size_t>(unit)] = std::move(rate);
     return true;
@@ -253,13 +264,17 @@ bool PriceRow::holds_at(std::int64_t unix_s) const {
 
 bool NamePattern::matches(std::string_view name) const {
   switch (kind) {
-    case Kind::kStarts: return name.starts_with(text);
-    case Kind::kEnds: return name.ends_with(text);
-    case Kind::kContains: return name.find(text) != std::string_view::npos;
+    case Kind::kStarts:
+      return name.starts_with(text);
+    case Kind::kEnds:
+      return name.ends_with(text);
+    case Kind::kContains:
+      return name.find(text) != std::string_view::npos;
     case Kind::kDated:
       return name.starts_with(text) && name.size() > text.size() &&
              name.find_first_not_of("0123456789-", text.size()) == std::string_view::npos;
-    case Kind::kGlob: return api::glob_match(text, name);
+    case Kind::kGlob:
+      return api::glob_match(text, name);
   }
   return false;
 }

@@ -7,7 +7,8 @@ __asm__(
     ".local penstock_price_bundle_begin\n"
     ".local penstock_price_bundle_end\n"
     "penstock_price_bundle_begin:\n"
-    ".incbin \"" PENSTOCK_PRICE_BUNDLE "\"\n"
+    ".incbin \"" PENSTOCK_PRICE_BUNDLE
+    "\"\n"
     "penstock_price_bundle_end:\n"
     ".popsection\n");
 
@@ -19,7 +20,8 @@ extern const char penstock_price_bundle_end[] __attribute__((visibility("hidden"
 namespace penstock::ledger {
 
 std::string_view embedded_bundle() {
-  return {penstock_price_bundle_begin, static_cast<std::size_t>(penstock_price_bundle_end - penstock_price_bundle_begin)};
+  return {penstock_price_bundle_begin,
+          static_cast<std::size_t>(penstock_price_bundle_end - penstock_price_bundle_begin)};
 }
 
 }  // namespace penstock::ledger

@@ -29,14 +29,20 @@ class OperatorReader {
   // In the order of RateUnit.
   static std::array<std::optional<std::int64_t>, kRateUnits> values(const Prices::Rates& r) {
     const auto get = [](bool has, std::int64_t value) { return has ? std::optional(value) : std::nullopt; };
-    return {get(r.has_input(), r.input()), get(r.has_output(), r.output()), get(r.has_cache_read(), r.cache_read()),
-            get(r.has_cache_write(), r.cache_write()), get(r.has_cache_write_1h(), r.cache_write_1h()),
-            get(r.has_reasoning(), r.reasoning()), get(r.has_audio_input(), r.audio_input()),
-            get(r.has_audio_output(), r.audio_output()), get(r.has_web_search(), r.web_search()),
+    return {get(r.has_input(), r.input()),
+            get(r.has_output(), r.output()),
+            get(r.has_cache_read(), r.cache_read()),
+            get(r.has_cache_write(), r.cache_write()),
+            get(r.has_cache_write_1h(), r.cache_write_1h()),
+            get(r.has_reasoning(), r.reasoning()),
+            get(r.has_audio_input(), r.audio_input()),
+            get(r.has_audio_output(), r.audio_output()),
+            get(r.has_web_search(), r.web_search()),
             get(r.has_request(), r.request())};
   }
 
-  void rate(PriceRow& row, std::size_t unit, std::int64_t value, std::optional<std::uint64_t> above, bool pin, const std::string& path) {
+  void rate(PriceRow& row, std::size_t unit, std::int64_t value, std::optional<std::uint64_t> above, bool pin,
+            const std::string& path) {
     const auto which = static_cast<RateUnit>(unit);
     const std::string key = path + "." + std::string(name(which));
     if (value < 0) return fail(key, "a price cannot be negative");
@@ -64,10 +70,17 @@ class OperatorReader {
     if (p.model_size() == 0 && p.match().empty()) return fail(path, "a price needs `model` or `match`");
     PriceRow row;
     switch (p.tier()) {
-      case Prices::TIER_BATCH: row.tier = ServiceTier::kBatch; break;
-      case Prices::TIER_FLEX: row.tier = ServiceTier::kFlex; break;
-      case Prices::TIER_PRIORITY: row.tier = ServiceTier::kPriority; break;
-      default: break;
+      case Prices::TIER_BATCH:
+        row.tier = ServiceTier::kBatch;
+        break;
+      case Prices::TIER_FLEX:
+        row.tier = ServiceTier::kFlex;
+        break;
+      case Prices::TIER_PRIORITY:
+        row.tier = ServiceTier::kPriority;
+        break;
+      default:
+        break;
     }
     date(p.from(), row.from_s, path + ".from");
     date(p.to(), row.to_s, path + ".to");
@@ -114,9 +127,11 @@ class OperatorReader {
   void alias(const Prices::Alias& a, const std::string& path) {
     const std::string& whose = a.model_provider().empty() ? a.provider() : a.model_provider();
     const auto known = t_.provider_by_name.find(whose);
-    if (known == t_.provider_by_name.end()) return fail(path, fmt::format("no prices are known for provider {}", whose), "see `penstock prices`");
+    if (known == t_.provider_by_name.end())
+      return fail(path, fmt::format("no prices are known for provider {}", whose), "see `penstock prices`");
     const std::uint32_t target = known->second;
-    t_.providers[t_.provider(a.provider())].aliases.push_back({lower(a.host()), lower(a.name()), lower(a.model()), target});
+    t_.providers[t_.provider(a.provider())].aliases.push_back(
+        {lower(a.host()), lower(a.name()), lower(a.model()), target});
   }
 
   const api::YamlDocument& document_;

@@ -8,20 +8,29 @@ namespace penstock::ledger {
 namespace {
 
 constexpr std::int64_t kNano = 1'000'000'000;
-constexpr std::uint64_t kMaxCount = std::uint64_t{1} << 48;  // counters beyond are nonsense; the sum below cannot overflow
-constexpr std::string_view kUnitNames[kRateUnits] = {"input", "output", "cache_read", "cache_write", "cache_write_1h",
-                                                     "reasoning", "audio_input", "audio_output", "web_search", "request"};
+constexpr std::uint64_t kMaxCount = std::uint64_t{1}
+                                    << 48;  // counters beyond are nonsense; the sum below cannot overflow
+constexpr std::string_view kUnitNames[kRateUnits] = {"input",          "output",    "cache_read",  "cache_write",
+                                                     "cache_write_1h", "reasoning", "audio_input", "audio_output",
+                                                     "web_search",     "request"};
 
 // The unit whose rate stands in where a unit has none of its own.
 std::optional<RateUnit> parent(RateUnit unit) {
   switch (unit) {
-    case RateUnit::kCacheRead: return RateUnit::kInput;
-    case RateUnit::kCacheWrite: return RateUnit::kInput;
-    case RateUnit::kCacheWrite1h: return RateUnit::kCacheWrite;
-    case RateUnit::kAudioInput: return RateUnit::kInput;
-    case RateUnit::kReasoning: return RateUnit::kOutput;
-    case RateUnit::kAudioOutput: return RateUnit::kOutput;
-    default: return std::nullopt;
+    case RateUnit::kCacheRead:
+      return RateUnit::kInput;
+    case RateUnit::kCacheWrite:
+      return RateUnit::kInput;
+    case RateUnit::kCacheWrite1h:
+      return RateUnit::kCacheWrite;
+    case RateUnit::kAudioInput:
+      return RateUnit::kInput;
+    case RateUnit::kReasoning:
+      return RateUnit::kOutput;
+    case RateUnit::kAudioOutput:
+      return RateUnit::kOutput;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -65,10 +74,14 @@ std::string_view name(RateUnit unit) { return kUnitNames[static_cast<std::size_t
 
 std::string_view name(ServiceTier tier) {
   switch (tier) {
-    case ServiceTier::kStandard: return "standard";
-    case ServiceTier::kBatch: return "batch";
-    case ServiceTier::kFlex: return "flex";
-    case ServiceTier::kPriority: return "priority";
+    case ServiceTier::kStandard:
+      return "standard";
+    case ServiceTier::kBatch:
+      return "batch";
+    case ServiceTier::kFlex:
+      return "flex";
+    case ServiceTier::kPriority:
+      return "priority";
   }
   return "standard";
 }
@@ -76,10 +89,14 @@ std::string_view name(ServiceTier tier) {
 model::PriceStatus worst(model::PriceStatus a, model::PriceStatus b) {
   const auto rank = [](model::PriceStatus s) {
     switch (s) {
-      case model::PriceStatus::kExact: return 0;
-      case model::PriceStatus::kAlias: return 1;
-      case model::PriceStatus::kEstimated: return 2;
-      case model::PriceStatus::kUnpriced: return 3;
+      case model::PriceStatus::kExact:
+        return 0;
+      case model::PriceStatus::kAlias:
+        return 1;
+      case model::PriceStatus::kEstimated:
+        return 2;
+      case model::PriceStatus::kUnpriced:
+        return 3;
     }
     return 3;
   };
@@ -169,8 +186,10 @@ Cost PriceBook::cost(const Quote& quote, const model::Usage& usage) {
     const Rate* rate = rate_of(quote, unit);
     if (!rate) {
       // Models billed per request have no token rates; searches without a rate are known to cost something.
-      if (unit == RateUnit::kWebSearch) estimated = true;
-      else if (!has(quote, RateUnit::kRequest)) unpriced = true;
+      if (unit == RateUnit::kWebSearch)
+        estimated = true;
+      else if (!has(quote, RateUnit::kRequest))
+        unpriced = true;
       return;
     }
     // A missing cache discount may not be guessed; the other stand-ins are how providers bill.
@@ -201,7 +220,8 @@ Cost PriceBook::estimate_upper(const model::Exchange& exchange, std::uint64_t in
   return estimate_upper(lookup(exchange), input_tokens, output_tokens, strict);
 }
 
-Cost PriceBook::estimate_upper(const Quote& quote, std::uint64_t input_tokens, std::uint64_t output_tokens, bool strict) {
+Cost PriceBook::estimate_upper(const Quote& quote, std::uint64_t input_tokens, std::uint64_t output_tokens,
+                               bool strict) {
   Cost result{std::nullopt, quote.status};
   if (quote.status == model::PriceStatus::kUnpriced) return result;
   const std::uint64_t input = std::min(input_tokens, kMaxCount);
@@ -214,7 +234,8 @@ Cost PriceBook::estimate_upper(const Quote& quote, std::uint64_t input_tokens, s
     }
     return value;
   };
-  const auto in = strict ? dearest({RateUnit::kInput, RateUnit::kCacheWrite, RateUnit::kCacheWrite1h, RateUnit::kAudioInput, RateUnit::kCacheRead})
+  const auto in = strict ? dearest({RateUnit::kInput, RateUnit::kCacheWrite, RateUnit::kCacheWrite1h,
+                                    RateUnit::kAudioInput, RateUnit::kCacheRead})
                          : dearest({RateUnit::kInput});
   const auto out = strict ? dearest({RateUnit::kOutput, RateUnit::kReasoning, RateUnit::kAudioOutput})
                           : dearest({RateUnit::kOutput, RateUnit::kReasoning});

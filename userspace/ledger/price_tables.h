@@ -16,9 +16,9 @@ namespace penstock::ledger {
 
 struct PriceRow {
   ServiceTier tier = ServiceTier::kStandard;
-  std::int64_t from_s = INT64_MIN;      // valid from, Unix seconds
-  std::int64_t to_s = INT64_MAX;        // until, exclusive
-  std::int32_t day_from_s = 0;          // time of day in UTC; equal: all day
+  std::int64_t from_s = INT64_MIN;  // valid from, Unix seconds
+  std::int64_t to_s = INT64_MAX;    // until, exclusive
+  std::int32_t day_from_s = 0;      // time of day in UTC; equal: all day
   std::int32_t day_to_s = 0;
   bool output_is_guess = false;
   std::array<std::optional<Rate>, kRateUnits> rates;
@@ -30,10 +30,10 @@ struct PriceModel {
   std::string label;
   std::uint32_t provider = 0;
   std::string source;
-  std::string host;                     // glob; empty: any
+  std::string host;  // glob; empty: any
   std::optional<std::uint64_t> max_output_tokens, context_tokens;
   std::uint32_t uplift_us_permille = 1000, uplift_eu_permille = 1000;
-  std::vector<PriceRow> rows;           // the last one that holds wins
+  std::vector<PriceRow> rows;  // the last one that holds wins
 };
 
 struct NamePattern {
@@ -46,7 +46,7 @@ struct NamePattern {
 };
 
 struct NameAlias {
-  std::string host;                     // glob; empty: any
+  std::string host;  // glob; empty: any
   std::string name;
   std::string model;
   std::uint32_t model_provider = 0;
@@ -62,16 +62,16 @@ using NameMap = std::unordered_map<std::string, T, StringHash, std::equal_to<>>;
 // Names of one layer: the operator's are looked at before the bundle's.
 struct NameIndex {
   NameMap<std::vector<std::uint32_t>> equals;
-  std::vector<NamePattern> patterns;    // in the order of the file
+  std::vector<NamePattern> patterns;  // in the order of the file
 };
 
 struct PriceProvider {
   std::string id;
-  std::vector<std::string> names;       // OpenTelemetry names and the id
-  std::vector<std::string> hosts;       // as in the bundle: names and globs
-  std::vector<std::string> fallback;    // ids
+  std::vector<std::string> names;     // OpenTelemetry names and the id
+  std::vector<std::string> hosts;     // as in the bundle: names and globs
+  std::vector<std::string> fallback;  // ids
   NameIndex bundle;
-  NameIndex own;                        // from the operator's file
+  NameIndex own;  // from the operator's file
   std::vector<NameAlias> aliases;
 };
 
@@ -79,7 +79,7 @@ struct PriceTables {
   std::vector<PriceProvider> providers;
   std::vector<PriceModel> models;
   NameMap<std::uint32_t> provider_by_name;
-  NameMap<std::uint32_t> provider_by_host;                             // full host names
+  NameMap<std::uint32_t> provider_by_host;                              // full host names
   std::vector<std::pair<std::string, std::uint32_t>> provider_by_glob;  // host globs
   BundleInfo info;
   std::int64_t date_s = 0;

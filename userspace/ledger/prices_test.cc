@@ -60,7 +60,8 @@ TEST(Rate, DecimalTextToNanoDollars) {
   EXPECT_EQ(rate("2.9999900000000002"), 2'999'990'000);
   EXPECT_EQ(rate("0.99999999999"), kNano);
   EXPECT_EQ(rate("1e-30"), 0);
-  for (const char* bad : {"", ".", "-1", "+1", "1,5", "1.2.3", "1e", "1e-", "nan", "0x10", "1e99", "99999999999999999999", " 1"})
+  for (const char* bad :
+       {"", ".", "-1", "+1", "1,5", "1.2.3", "1e", "1e-", "nan", "0x10", "1e99", "99999999999999999999", " 1"})
     EXPECT_FALSE(parse_rate(bad).has_value()) << bad;
   bool rounded = false;
   parse_rate("0.18000000000000002", &rounded);
@@ -91,7 +92,10 @@ TEST(Bundle, IsPinnedAndDated) {
 TEST(Bundle, ImplausibleRatesAreRefusedAndListed) {
   const PriceBook b = book();
   for (const std::string& r : b.bundle().refused) SCOPED_TRACE(r);
-  auto own = PriceBook::from_text("penstock-prices\t1\ndate\t2026-01-01\nprovider\tx\tnames=x\thosts=x.test\nmodel\tm\tequals=m\nprice\tstandard\tinput=15000\toutput=1\n", "");
+  auto own = PriceBook::from_text(
+      "penstock-prices\t1\ndate\t2026-01-01\nprovider\tx\tnames=x\thosts=x.test\nmodel\tm\tequals="
+      "m\nprice\tstandard\tinput=15000\toutput=1\n",
+      "");
   ASSERT_TRUE(own.has_value());
   EXPECT_EQ(own->bundle().refused.size(), 1U);
   auto e = call("x", "x.test", "m");
@@ -100,9 +104,10 @@ TEST(Bundle, ImplausibleRatesAreRefusedAndListed) {
 }
 
 TEST(Bundle, BrokenTextIsAnErrorWithALine) {
-  for (const char* text : {"", "x", "penstock-prices\t2\n", "penstock-prices\t1\ndate\t2026-13-01\n", "penstock-prices\t1\nmodel\tm\n",
-                           "penstock-prices\t1\ndate\t2026-01-01\nprovider\tp\nmodel\tm\tequals=m\nprice\tstandard\tinput=x\n",
-                           "penstock-prices\t1\ndate\t2026-01-01\nprovider\tp\nmodel\tm\tequals=m\nprice\tgold\tinput=1\n"})
+  for (const char* text :
+       {"", "x", "penstock-prices\t2\n", "penstock-prices\t1\ndate\t2026-13-01\n", "penstock-prices\t1\nmodel\tm\n",
+        "penstock-prices\t1\ndate\t2026-01-01\nprovider\tp\nmodel\tm\tequals=m\nprice\tstandard\tinput=x\n",
+        "penstock-prices\t1\ndate\t2026-01-01\nprovider\tp\nmodel\tm\tequals=m\nprice\tgold\tinput=1\n"})
     EXPECT_FALSE(PriceBook::from_text(text, "").has_value()) << text;
 }
 
@@ -111,11 +116,15 @@ TEST(Cost, RoundsUpOnce) {
   auto e = openai("gpt-4.1");
   e.usage.input_tokens = 1;  // 2 $/M
   EXPECT_EQ(cost_of(b, e), 2000);
-  auto embedding = PriceBook::from_text("penstock-prices\t1\ndate\t2026-01-01\nprovider\tx\tnames=x\thosts=x.test\nmodel\tm\tequals=m\nprice\tstandard\tinput=0.0000001\toutput=0.0000001\n", "");
+  auto embedding = PriceBook::from_text(
+      "penstock-prices\t1\ndate\t2026-01-01\nprovider\tx\tnames=x\thosts=x.test\nmodel\tm\tequals="
+      "m\nprice\tstandard\tinput=0.0000001\toutput=0.0000001\n",
+      "");
   auto tiny = call("x", "x.test", "m");
   tiny.usage.input_tokens = 1;
   tiny.usage.output_tokens = 1;
-  EXPECT_EQ(cost_of(*embedding, tiny), 1) << "200 nano-dollars per million: two tokens cost less than one nano-dollar, not two";
+  EXPECT_EQ(cost_of(*embedding, tiny), 1)
+      << "200 nano-dollars per million: two tokens cost less than one nano-dollar, not two";
 }
 
 TEST(Cost, SubsetsAreCarvedOut) {
@@ -164,7 +173,10 @@ TEST(Cost, ContradictingCountersAreEstimatedNeverNegative) {
 }
 
 TEST(Cost, MissingCacheDiscountIsNotGuessed) {
-  auto b = PriceBook::from_text("penstock-prices\t1\ndate\t2026-01-01\nprovider\tx\tnames=x\thosts=x.test\nmodel\tm\tequals=m\nprice\tstandard\tinput=2\toutput=4\n", "");
+  auto b = PriceBook::from_text(
+      "penstock-prices\t1\ndate\t2026-01-01\nprovider\tx\tnames=x\thosts=x.test\nmodel\tm\tequals="
+      "m\nprice\tstandard\tinput=2\toutput=4\n",
+      "");
   auto e = call("x", "x.test", "m");
   e.usage.input_tokens = 1000;
   e.usage.cache_write_tokens = 300;
@@ -220,7 +232,8 @@ TEST(Lookup, Statuses) {
 }
 
 TEST(Lookup, EndpointsMakeAHostTheProviders) {
-  const PriceBook b = book({}, {{"localhost", "openai", 8080}, {"localhost", "anthropic", 8081}, {"*.corp", "anthropic"}});
+  const PriceBook b =
+      book({}, {{"localhost", "openai", 8080}, {"localhost", "anthropic", 8081}, {"*.corp", "anthropic"}});
   auto local = call("openai", "localhost", "gpt-5");
   local.port = 8080;
   EXPECT_EQ(b.lookup(local).status, S::kExact);
@@ -291,7 +304,8 @@ TEST(Lookup, ServiceTiers) {
   EXPECT_EQ(price("default", "flex"), std::pair(1'250'000'000L, S::kExact)) << "the response decides";
   EXPECT_EQ(price("", "flex"), std::pair(625'000'000L, S::kExact));
   EXPECT_EQ(price("priority", ""), std::pair(2'500'000'000L, S::kExact));
-  EXPECT_EQ(price("batch", ""), std::pair(1'250'000'000L, S::kEstimated)) << "no batch price known: the discount is not guessed";
+  EXPECT_EQ(price("batch", ""), std::pair(1'250'000'000L, S::kEstimated))
+      << "no batch price known: the discount is not guessed";
   EXPECT_EQ(price("ultra", ""), std::pair(1'250'000'000L, S::kEstimated));
 }
 
@@ -350,8 +364,11 @@ TEST(Operator, ErrorsSayWhere) {
   EXPECT_EQ(error("prices:\n  - { provider: openai, model: a, input: 1001 }\n").find("prices.yaml:2:"), 0U);
   EXPECT_EQ(error("prices:\n  - { provider: openai, model: a }\n").find("prices.yaml:2:"), 0U);
   EXPECT_EQ(error("prices:\n  - { provider: openai, input: 1 }\n").find("prices.yaml:2:"), 0U);
-  EXPECT_EQ(error("prices:\n  - provider: openai\n    model: a\n    input: 1\n    from: yesterday\n").find("prices.yaml:5:"), 0U);
-  EXPECT_EQ(error("aliases:\n  - { provider: x, name: a, model: b, model_provider: nobody }\n").find("prices.yaml:2:"), 0U);
+  EXPECT_EQ(
+      error("prices:\n  - provider: openai\n    model: a\n    input: 1\n    from: yesterday\n").find("prices.yaml:5:"),
+      0U);
+  EXPECT_EQ(error("aliases:\n  - { provider: x, name: a, model: b, model_provider: nobody }\n").find("prices.yaml:2:"),
+            0U);
   EXPECT_NE(error("prices: [\n"), "accepted");
 }
 

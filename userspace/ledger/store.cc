@@ -68,8 +68,8 @@ std::uint64_t monotonic_ns() {
 
 }  // namespace
 
-// A prepared statement for one use; SQLite's own cache is the connection's page cache, preparing costs microseconds on a
-// thread that waits for the disk anyway. Values are bound by position; errors surface in step() and done().
+// A prepared statement for one use; SQLite's own cache is the connection's page cache, preparing costs microseconds on
+// a thread that waits for the disk anyway. Values are bound by position; errors surface in step() and done().
 class Store::Impl::Statement {
  public:
   Statement(sqlite3* db, const char* sql) : db_(db) { rc_ = ::sqlite3_prepare_v2(db, sql, -1, &statement_, nullptr); }
@@ -107,7 +107,8 @@ class Store::Impl::Statement {
   bool null(int column) const { return ::sqlite3_column_type(statement_, column) == SQLITE_NULL; }
   std::string text(int column) const {
     const auto* data = reinterpret_cast<const char*>(::sqlite3_column_text(statement_, column));
-    return data ? std::string(data, static_cast<std::size_t>(::sqlite3_column_bytes(statement_, column))) : std::string();
+    return data ? std::string(data, static_cast<std::size_t>(::sqlite3_column_bytes(statement_, column)))
+                : std::string();
   }
   InstanceId id(int column) const {
     const void* blob = ::sqlite3_column_blob(statement_, column);
@@ -175,7 +176,8 @@ base::Result<> Store::Impl::open(const Options& options, Now) {
   PN_TRY(const std::string uuid, meta("uuid"));
   if (content.present && hex(content.database) != uuid) {
     const std::string aside = options_.journal + ".foreign";
-    if (::rename(options_.journal.c_str(), aside.c_str()) != 0) return base::errno_error(errno, "rename " + options_.journal);
+    if (::rename(options_.journal.c_str(), aside.c_str()) != 0)
+      return base::errno_error(errno, "rename " + options_.journal);
     base::log_warning("ledger journal={} belongs to another database, set aside as {}", options_.journal, aside);
     recovery_.journal_foreign = true;
     content = {};
@@ -194,7 +196,8 @@ base::Result<> Store::Impl::open(const Options& options, Now) {
   while (unnamed.step()) unnamed_.insert(unnamed.id(0));
   if (!limits.ok() || !unnamed.ok()) return sql_error("read");
 
-  if (::sqlite3_open_v2(options_.database.c_str(), &reader_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr) != SQLITE_OK)
+  if (::sqlite3_open_v2(options_.database.c_str(), &reader_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr) !=
+      SQLITE_OK)
     return sql_error("open");
   writer_ = std::thread([this] { run(); });
   return {};
@@ -278,15 +281,17 @@ base::Result<> Store::Impl::recover(const Journal::Content& content) {
       if (!handled.emplace(entry.seq, c.id).second) continue;
       PN_CHECK(apply(c.id, c.epoch, c.mark, c.amount, settled ? c.estimated : c.amount));
     }
-    if (settled) ++recovery_.settled;
-    else charged.insert(entry.seq);
+    if (settled)
+      ++recovery_.settled;
+    else
+      charged.insert(entry.seq);
   }
   std::vector<OpenRow> open;
   {
     Statement rows(db_, "SELECT seq, id, epoch, mark, amount FROM reservation");
     while (rows.step())
-      open.push_back({static_cast<std::uint64_t>(rows.integer(0)), rows.id(1), static_cast<std::uint32_t>(rows.integer(2)),
-                      rows.integer(3), rows.integer(4)});
+      open.push_back({static_cast<std::uint64_t>(rows.integer(0)), rows.id(1),
+                      static_cast<std::uint32_t>(rows.integer(2)), rows.integer(3), rows.integer(4)});
     if (!rows.ok()) return sql_error("read");
   }
   for (const OpenRow& row : open) {
@@ -386,11 +391,12 @@ void Store::Impl::run() {
 
 base::Result<> Store::Impl::write(const Batch& batch) {
   PN_CHECK(exec("BEGIN IMMEDIATE"));
-  Statement identity(db_,
-                     "INSERT INTO instance VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET"
-                     " policy = excluded.policy, name = excluded.name, unit = excluded.unit, \"window\" = excluded.\"window\","
-                     " key = excluded.key, epoch = excluded.epoch, limit_override = excluded.limit_override,"
-                     " updated_real_ns = excluded.updated_real_ns");
+  Statement identity(
+      db_,
+      "INSERT INTO instance VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(id) DO UPDATE SET"
+      " policy = excluded.policy, name = excluded.name, unit = excluded.unit, \"window\" = excluded.\"window\","
+      " key = excluded.key, epoch = excluded.epoch, limit_override = excluded.limit_override,"
+      " updated_real_ns = excluded.updated_real_ns");
   Statement touch(db_, "UPDATE instance SET updated_real_ns = ? WHERE id = ?");
   Statement wipe(db_, "DELETE FROM cell WHERE id = ?");
   Statement drop(db_, "DELETE FROM cell WHERE id = ? AND mark = ?");
@@ -411,7 +417,11 @@ base::Result<> Store::Impl::write(const Batch& batch) {
   }
   Statement open(db_, "INSERT OR REPLACE INTO reservation VALUES(?, ?, ?, ?, ?)");
   for (const OpenRow& row : batch.opened) {
-    open.bind(static_cast<std::int64_t>(row.seq)).bind(row.id).bind(std::int64_t{row.epoch}).bind(row.mark).bind(row.amount);
+    open.bind(static_cast<std::int64_t>(row.seq))
+        .bind(row.id)
+        .bind(std::int64_t{row.epoch})
+        .bind(row.mark)
+        .bind(row.amount);
     if (!open.run()) return sql_error("write");
   }
   Statement close(db_, "DELETE FROM reservation WHERE seq = ?");
@@ -434,14 +444,16 @@ std::vector<Cell> Store::Impl::cells_of(sqlite3* db, InstanceId id) {
   Statement s(db, "SELECT mark, spent, estimated FROM cell WHERE id = ?");
   s.bind(id);
   while (s.step())
-    cells.push_back({s.integer(0), std::max<std::int64_t>(s.integer(1), 0), std::max<std::int64_t>(s.integer(2), 0), 0, false});
+    cells.push_back(
+        {s.integer(0), std::max<std::int64_t>(s.integer(1), 0), std::max<std::int64_t>(s.integer(2), 0), 0, false});
   return cells;
 }
 
 std::vector<StoredInstance> Store::Impl::load(const BudgetSpec& spec, std::size_t limit, bool* more) {
   std::vector<StoredInstance> out;
   Statement s(reader_,
-              "SELECT id, key, epoch, limit_override FROM instance WHERE policy = ? AND name = ? AND unit = ? AND \"window\" = ?"
+              "SELECT id, key, epoch, limit_override FROM instance WHERE policy = ? AND name = ? AND unit = ? AND "
+              "\"window\" = ?"
               " ORDER BY updated_real_ns DESC");
   s.bind(spec.policy).bind(spec.name).bind(static_cast<std::int64_t>(spec.unit)).bind(spec.window.text());
   while (s.step()) {

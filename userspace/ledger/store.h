@@ -7,10 +7,10 @@
 // Recovery: reservations without a settlement are charged at their upper estimate, marked estimated. It is one
 // transaction and idempotent. Slots that fail their checksum are counted, never believed.
 //
-// Thread: open, recover and destroy on the ledger's thread; the writer thread is internal. One process at a time (lock).
-// Failure: open() returns errors (unreadable, locked, another schema version): whether to start with empty budgets is a
-// person's decision. Later write errors are counted, logged once per change of state, retried with the next commit;
-// nothing is dropped meanwhile.
+// Thread: open, recover and destroy on the ledger's thread; the writer thread is internal. One process at a time
+// (lock). Failure: open() returns errors (unreadable, locked, another schema version): whether to start with empty
+// budgets is a person's decision. Later write errors are counted, logged once per change of state, retried with the
+// next commit; nothing is dropped meanwhile.
 #pragma once
 
 #include <cstdint>
@@ -25,15 +25,15 @@ namespace penstock::ledger {
 class Store {
  public:
   struct Options {
-    std::string database;          // path of the SQLite file; its directory exists
-    std::string journal;           // path of the slot journal; empty: database + ".journal"
-    std::uint32_t slots = 8192;    // reservations acknowledged but not committed (4 budgets each)
+    std::string database;        // path of the SQLite file; its directory exists
+    std::string journal;         // path of the slot journal; empty: database + ".journal"
+    std::uint32_t slots = 8192;  // reservations acknowledged but not committed (4 budgets each)
   };
   struct Recovery {
-    std::uint64_t settled = 0;         // settlements found in the journal only
-    std::uint64_t charged = 0;         // reservations of a dead process, charged at their upper estimate
-    std::uint64_t corrupt_slots = 0;   // failed their checksum
-    bool journal_foreign = false;      // belonged to another database: set aside
+    std::uint64_t settled = 0;        // settlements found in the journal only
+    std::uint64_t charged = 0;        // reservations of a dead process, charged at their upper estimate
+    std::uint64_t corrupt_slots = 0;  // failed their checksum
+    bool journal_foreign = false;     // belonged to another database: set aside
   };
   struct Stats {
     std::uint64_t commits = 0, commit_errors = 0, rows = 0;

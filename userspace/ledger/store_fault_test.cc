@@ -1,5 +1,6 @@
-// Every write, sync and truncation that SQLite makes fails once, one after the other, and then all from that one on: whatever
-// was acknowledged is found again by the next process. The fault comes from a VFS registered as SQLite's default.
+// Every write, sync and truncation that SQLite makes fails once, one after the other, and then all from that one on:
+// whatever was acknowledged is found again by the next process. The fault comes from a VFS registered as SQLite's
+// default.
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
@@ -19,8 +20,8 @@ namespace {
 constexpr std::uint64_t kSecond = 1'000'000'000;
 
 struct Faults {
-  std::atomic<int> countdown{-1};   // calls until the failing one; negative: none
-  std::atomic<bool> stays{false};   // every later call fails, too
+  std::atomic<int> countdown{-1};  // calls until the failing one; negative: none
+  std::atomic<bool> stays{false};  // every later call fails, too
   std::atomic<int> code{SQLITE_OK};
   std::atomic<int> hits{0};
 
@@ -68,7 +69,9 @@ void shm_barrier(sqlite3_file* f) { file(f)->real()->pMethods->xShmBarrier(file(
 const sqlite3_io_methods kMethods = {
     2,
     [](sqlite3_file* f) { return forward<&sqlite3_io_methods::xClose>(f); },
-    [](sqlite3_file* f, void* to, int n, sqlite3_int64 at) { return forward<&sqlite3_io_methods::xRead>(f, to, n, at); },
+    [](sqlite3_file* f, void* to, int n, sqlite3_int64 at) {
+      return forward<&sqlite3_io_methods::xRead>(f, to, n, at);
+    },
     faulty_write,
     faulty_truncate,
     faulty_sync,
@@ -82,7 +85,9 @@ const sqlite3_io_methods kMethods = {
     [](sqlite3_file* f, int page, int size, int extend, void volatile** out) {
       return forward<&sqlite3_io_methods::xShmMap>(f, page, size, extend, out);
     },
-    [](sqlite3_file* f, int offset, int n, int flags) { return forward<&sqlite3_io_methods::xShmLock>(f, offset, n, flags); },
+    [](sqlite3_file* f, int offset, int n, int flags) {
+      return forward<&sqlite3_io_methods::xShmLock>(f, offset, n, flags);
+    },
     shm_barrier,
     [](sqlite3_file* f, int remove) { return forward<&sqlite3_io_methods::xShmUnmap>(f, remove); },
     nullptr,

@@ -23,14 +23,14 @@ namespace penstock::ledger {
 
 struct InstanceRow {
   InstanceId id;
-  bool identity = false;               // write names, epoch and override
+  bool identity = false;  // write names, epoch and override
   std::string policy, name, window, key;
   BudgetUnit unit = BudgetUnit::kNanoUsd;
   std::uint32_t epoch = 0;
   std::optional<std::int64_t> limit_override;
-  bool wiped = false;                  // delete all cells first
-  std::vector<std::int64_t> dropped;   // delete these cells
-  std::vector<Cell> cells;             // write these
+  bool wiped = false;                 // delete all cells first
+  std::vector<std::int64_t> dropped;  // delete these cells
+  std::vector<Cell> cells;            // write these
 };
 
 struct OpenRow {
@@ -44,13 +44,13 @@ struct OpenRow {
 struct LimitRow {
   std::string policy, name;
   BudgetUnit unit = BudgetUnit::kNanoUsd;
-  std::optional<std::int64_t> limit;   // absent: delete
+  std::optional<std::int64_t> limit;  // absent: delete
 };
 
 // One commit: the state of everything that changed, as of one moment.
 struct Batch {
   std::uint64_t number = 0;
-  std::uint64_t covered_seq = 0;       // settlements up to here are inside
+  std::uint64_t covered_seq = 0;  // settlements up to here are inside
   std::int64_t real_ns = 0;
   std::vector<InstanceRow> instances;
   std::vector<OpenRow> opened;
@@ -72,10 +72,10 @@ class Store::Impl {
   base::Result<> open(const Options& options, Now now);
 
   // Ledger's thread.
-  bool idle() const;                                     // no batch is being written
-  void submit(std::unique_ptr<Batch> batch);             // only when idle
-  std::unique_ptr<Batch> collect(bool* committed);       // the batch that was written (or not); null: none finished
-  bool wait(std::uint64_t timeout_ns);                   // until idle; false: time is over
+  bool idle() const;                                // no batch is being written
+  void submit(std::unique_ptr<Batch> batch);        // only when idle
+  std::unique_ptr<Batch> collect(bool* committed);  // the batch that was written (or not); null: none finished
+  bool wait(std::uint64_t timeout_ns);              // until idle; false: time is over
   Journal& journal() { return journal_; }
   std::uint64_t first_seq() const { return first_seq_; }
   std::vector<StoredInstance> load(const BudgetSpec& spec, std::size_t limit, bool* more);
@@ -86,7 +86,7 @@ class Store::Impl {
 
   Recovery recovery_;
   mutable std::mutex mutex_;
-  Stats stats_;                                          // under mutex_
+  Stats stats_;  // under mutex_
   base::Fd commit_fd_;
 
  private:
@@ -94,7 +94,8 @@ class Store::Impl {
   class Statement;
   base::Result<> migrate();
   base::Result<> recover(const Journal::Content& content);
-  base::Result<> apply(InstanceId id, std::uint32_t epoch, std::int64_t mark, std::int64_t amount, std::int64_t estimated);
+  base::Result<> apply(InstanceId id, std::uint32_t epoch, std::int64_t mark, std::int64_t amount,
+                       std::int64_t estimated);
   base::Result<> write(const Batch& batch);
   base::Result<> exec(const char* sql);
   base::Error sql_error(std::string_view what) const;

@@ -12,8 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <array>
+#include <atomic>
 #include <filesystem>
 #include <map>
 #include <random>
@@ -44,7 +44,8 @@ class StoreTest : public ::testing::Test {
   }
   ~StoreTest() override { std::filesystem::remove_all(dir); }
 
-  static BudgetSpec spec(std::string name, std::int64_t limit, BudgetUnit unit = BudgetUnit::kTokens, std::string_view window = {}) {
+  static BudgetSpec spec(std::string name, std::int64_t limit, BudgetUnit unit = BudgetUnit::kTokens,
+                         std::string_view window = {}) {
     BudgetSpec s;
     s.policy = "p";
     s.name = std::move(name);
@@ -67,12 +68,16 @@ class StoreTest : public ::testing::Test {
     const Charge charge{budget, key};
     return ledger->reserve(id, std::span(&charge, 1), {{}, tokens, 1}, now);
   }
-  void settle(std::uint64_t id, std::uint64_t tokens) { ledger->settle(id, {{}, tokens, 1}, SettleStatus::kExact, now); }
+  void settle(std::uint64_t id, std::uint64_t tokens) {
+    ledger->settle(id, {{}, tokens, 1}, SettleStatus::kExact, now);
+  }
   void flush() {
     auto ok = ledger->flush(now, 60 * kSecond);
     ASSERT_TRUE(ok.has_value()) << ok.error().message();
   }
-  BudgetStatus status(BudgetId budget = 0, std::string_view key = "k") { return ledger->status(budget, key, now).value_or(BudgetStatus{}); }
+  BudgetStatus status(BudgetId budget = 0, std::string_view key = "k") {
+    return ledger->status(budget, key, now).value_or(BudgetStatus{});
+  }
 
   std::string dir;
   Store::Options options;
@@ -273,7 +278,8 @@ TEST_F(StoreTest, ResetBeforeTheCommitIsSeenThroughTheJournal) {
 }
 
 TEST_F(StoreTest, WindowsSurvive) {
-  const std::vector<BudgetSpec> specs = {spec("d", 1000, BudgetUnit::kTokens, "1d"), spec("r", 1000, BudgetUnit::kTokens, "60s rolling")};
+  const std::vector<BudgetSpec> specs = {spec("d", 1000, BudgetUnit::kTokens, "1d"),
+                                         spec("r", 1000, BudgetUnit::kTokens, "60s rolling")};
   open(specs);
   const std::vector<Charge> both = {{0, "k"}, {1, "k"}};
   for (std::uint64_t i = 1; i <= 5; ++i) {
@@ -326,7 +332,8 @@ TEST_F(StoreTest, IdleAccountsGoToTheStoreAndComeBack) {
   }
   // More accounts on disk than fit: the rest is found when needed.
   open({spec("a", 100)}, {.max_instances = 50});
-  for (std::uint64_t i = 0; i < 500; i += 13) ASSERT_FALSE(reserve(5000 + i, 60, 0, "agent=" + std::to_string(i)).admitted) << i;
+  for (std::uint64_t i = 0; i < 500; i += 13)
+    ASSERT_FALSE(reserve(5000 + i, 60, 0, "agent=" + std::to_string(i)).admitted) << i;
 }
 
 TEST_F(StoreTest, FailingDiskIsVisibleAndNothingIsLost) {
@@ -382,8 +389,8 @@ TEST_F(StoreTest, FailingDiskCanRefuse) {
 constexpr int kAccounts = 3;
 constexpr std::uint64_t kLogEntries = 200'000;
 
-// What the child does, in memory that outlives it: an entry is written before its operation starts, `done` counts it after
-// it returned. At the kill at most one entry is beyond `done`: that operation may or may not have happened.
+// What the child does, in memory that outlives it: an entry is written before its operation starts, `done` counts it
+// after it returned. At the kill at most one entry is beyond `done`: that operation may or may not have happened.
 struct Log {
   enum class Op : std::uint32_t { kReserve, kProgress, kSettle, kEstimate, kCancel };
   struct Entry {
@@ -406,21 +413,33 @@ Totals replay(const Log& log, std::uint64_t entries, Totals spent) {
   for (std::uint64_t i = 0; i < entries; ++i) {
     const Log::Entry& e = log.entries[i];
     switch (e.op) {
-      case Log::Op::kReserve: open[e.id] = e.amount; break;
-      case Log::Op::kProgress: open[e.id] = std::max(open[e.id], e.amount); break;
-      case Log::Op::kSettle: spent[account_of(e.id)] += e.amount, open.erase(e.id); break;
-      case Log::Op::kEstimate: spent[account_of(e.id)] += open[e.id], open.erase(e.id); break;
-      case Log::Op::kCancel: open.erase(e.id); break;
+      case Log::Op::kReserve:
+        open[e.id] = e.amount;
+        break;
+      case Log::Op::kProgress:
+        open[e.id] = std::max(open[e.id], e.amount);
+        break;
+      case Log::Op::kSettle:
+        spent[account_of(e.id)] += e.amount, open.erase(e.id);
+        break;
+      case Log::Op::kEstimate:
+        spent[account_of(e.id)] += open[e.id], open.erase(e.id);
+        break;
+      case Log::Op::kCancel:
+        open.erase(e.id);
+        break;
     }
   }
   for (auto [id, amount] : open) spent[account_of(id)] += amount;
   return spent;
 }
 
-[[noreturn]] void work(const Store::Options& options, const std::vector<BudgetSpec>& specs, Now now, Log* log, std::uint64_t seed) {
+[[noreturn]] void work(const Store::Options& options, const std::vector<BudgetSpec>& specs, Now now, Log* log,
+                       std::uint64_t seed) {
   auto store = Store::open(options, now);
   if (!store) ::_exit(3);
-  Ledger ledger({.max_reservations = 1000, .commit_interval_ns = 2'000'000, .commit_wait_ns = 3600 * kSecond}, store->get(), now);
+  Ledger ledger({.max_reservations = 1000, .commit_interval_ns = 2'000'000, .commit_wait_ns = 3600 * kSecond},
+                store->get(), now);
   if (!ledger.configure(specs, now)) ::_exit(3);
   std::mt19937_64 random(seed);
   std::vector<std::uint64_t> open;
@@ -432,7 +451,10 @@ Totals replay(const Log& log, std::uint64_t entries, Totals spent) {
       pick = random() % open.size();
       const auto kind = random() % 10;
       e.id = open[pick];
-      e.op = kind < 5 ? Log::Op::kSettle : kind < 7 ? Log::Op::kProgress : kind < 9 ? Log::Op::kEstimate : Log::Op::kCancel;
+      e.op = kind < 5   ? Log::Op::kSettle
+             : kind < 7 ? Log::Op::kProgress
+             : kind < 9 ? Log::Op::kEstimate
+                        : Log::Op::kCancel;
     }
     log->entries[step] = e;
     log->started.fetch_add(1);
@@ -441,24 +463,37 @@ Totals replay(const Log& log, std::uint64_t entries, Totals spent) {
     const Amounts amounts{{}, static_cast<std::uint64_t>(e.amount), 1};
     bool ok = true;
     switch (e.op) {
-      case Log::Op::kReserve: ok = ledger.reserve(e.id, charges, amounts, now).admitted; break;
-      case Log::Op::kProgress: ok = ledger.progress(e.id, amounts, now).known; break;
-      case Log::Op::kSettle: ok = ledger.settle(e.id, amounts, SettleStatus::kExact, now).known; break;
-      case Log::Op::kEstimate: ok = ledger.settle_estimated(e.id, now).known; break;
-      case Log::Op::kCancel: ok = ledger.cancel(e.id, now).known; break;
+      case Log::Op::kReserve:
+        ok = ledger.reserve(e.id, charges, amounts, now).admitted;
+        break;
+      case Log::Op::kProgress:
+        ok = ledger.progress(e.id, amounts, now).known;
+        break;
+      case Log::Op::kSettle:
+        ok = ledger.settle(e.id, amounts, SettleStatus::kExact, now).known;
+        break;
+      case Log::Op::kEstimate:
+        ok = ledger.settle_estimated(e.id, now).known;
+        break;
+      case Log::Op::kCancel:
+        ok = ledger.cancel(e.id, now).known;
+        break;
     }
     if (!ok) ::_exit(4);
     if (ledger.stats().undurable != 0) ::_exit(5);
     log->done.fetch_add(1);
-    if (e.op == Log::Op::kReserve) open.push_back(next++);
-    else if (e.op != Log::Op::kProgress) open.erase(open.begin() + static_cast<std::ptrdiff_t>(pick));
+    if (e.op == Log::Op::kReserve)
+      open.push_back(next++);
+    else if (e.op != Log::Op::kProgress)
+      open.erase(open.begin() + static_cast<std::ptrdiff_t>(pick));
   }
   ::_exit(6);
 }
 
 // The kill lands anywhere: inside an operation, in the middle of a commit, while the store opens or recovers.
 TEST_F(StoreTest, KilledAtRandomMoments) {
-  auto* log = static_cast<Log*>(::mmap(nullptr, sizeof(Log), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  auto* log =
+      static_cast<Log*>(::mmap(nullptr, sizeof(Log), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
   ASSERT_NE(log, MAP_FAILED);
   std::mt19937_64 random(20260821);
   constexpr auto kPlenty = INT64_MAX / 2;
@@ -495,8 +530,8 @@ TEST_F(StoreTest, KilledAtRandomMoments) {
       ASSERT_EQ(found[a], status(1, key_name(a)).spent) << "half an operation, life " << life;
     }
     ASSERT_TRUE(found == without || found == with)
-        << "life " << life << ": found " << ::testing::PrintToString(found) << ", promised " << ::testing::PrintToString(without)
-        << " or " << ::testing::PrintToString(with);
+        << "life " << life << ": found " << ::testing::PrintToString(found) << ", promised "
+        << ::testing::PrintToString(without) << " or " << ::testing::PrintToString(with);
     undecided += without != with;
     happened += without != with && found == with;
     spent = found;

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kMaxFileBytes = 256 * 1024;  // the largest zone today has 4 KiB
 constexpr std::int64_t kDay = 86'400;
-constexpr std::int64_t kMaxOffset = 26 * 3600;     // RFC 8536 §3.2: offsets lie within a day and a bit
+constexpr std::int64_t kMaxOffset = 26 * 3600;  // RFC 8536 §3.2: offsets lie within a day and a bit
 
 std::int64_t floor_div(std::int64_t a, std::int64_t b) { return a / b - (a % b != 0 && (a % b < 0) != (b < 0)); }
 
@@ -142,8 +142,7 @@ CivilDate civil_from_days(std::int64_t days) {
   days += 719'468;
   const std::int64_t era = floor_div(days, 146'097);
   const std::int64_t day_of_era = days - era * 146'097;
-  const std::int64_t year_of_era =
-      (day_of_era - day_of_era / 1460 + day_of_era / 36'524 - day_of_era / 146'096) / 365;
+  const std::int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36'524 - day_of_era / 146'096) / 365;
   const std::int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
   const std::int64_t month_from_march = (5 * day_of_year + 2) / 153;
   const int day = static_cast<int>(day_of_year - (153 * month_from_march + 2) / 5 + 1);
@@ -318,8 +317,8 @@ std::optional<std::int64_t> TimeZone::footer_next(std::int64_t unix_s) const {
   const std::int64_t year = civil_from_days(floor_div(unix_s + footer_->standard_s, kDay)).year;
   std::optional<std::int64_t> best;
   for (std::int64_t y = year - 1; y <= year + 2; ++y) {
-    for (std::int64_t at : {rule_instant(footer_->start, y, footer_->standard_s),
-                            rule_instant(footer_->end, y, footer_->daylight_s)})
+    for (std::int64_t at :
+         {rule_instant(footer_->start, y, footer_->standard_s), rule_instant(footer_->end, y, footer_->daylight_s)})
       if (at > unix_s && (!best || at < *best)) best = at;
   }
   return best;
@@ -340,7 +339,8 @@ std::optional<std::int64_t> TimeZone::next_change(std::int64_t unix_s) const {
 }
 
 std::int64_t TimeZone::first_instant(std::int64_t local_s) const {
-  // Walk the stretches of constant offset around the target and take the first that contains local_s or begins after it.
+  // Walk the stretches of constant offset around the target and take the first that contains local_s or begins after
+  // it.
   std::int64_t from = local_s - 2 * kMaxOffset;
   for (;;) {
     const std::int32_t offset = offset_at(from);

@@ -26,8 +26,8 @@ class TimeZone {
   std::int32_t offset_at(std::int64_t unix_s) const;
   // First instant at which the offset changes after `unix_s`; nullopt: never again.
   std::optional<std::int64_t> next_change(std::int64_t unix_s) const;
-  // First instant whose local time is `local_s` (local seconds since 1970-01-01T00:00) or later: the start of a local day
-  // even where midnight is skipped or comes twice.
+  // First instant whose local time is `local_s` (local seconds since 1970-01-01T00:00) or later: the start of a local
+  // day even where midnight is skipped or comes twice.
   std::int64_t first_instant(std::int64_t local_s) const;
 
  private:

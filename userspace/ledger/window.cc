@@ -8,7 +8,7 @@ namespace penstock::ledger {
 namespace {
 
 constexpr std::int64_t kDay = 86'400;
-constexpr std::int64_t kMonday = 4;                       // days from 1970-01-01 to Monday 1970-01-05
+constexpr std::int64_t kMonday = 4;  // days from 1970-01-01 to Monday 1970-01-05
 constexpr std::int64_t kMaxRollingSeconds = 31 * kDay;
 constexpr std::int64_t kMaxDays = 3660;
 constexpr std::int64_t kMaxMonths = 120;
@@ -47,12 +47,18 @@ base::Result<Window> Window::parse(std::string_view text, std::string_view tz) {
   if (!kind.empty() && kind != "rolling") return bad(text, "expected nothing or \"rolling\" after the length");
 
   std::int64_t seconds = 0;
-  if (unit == "s") seconds = 1;
-  else if (unit == "m") seconds = 60;
-  else if (unit == "h") seconds = 3600;
-  else if (unit == "d") seconds = kDay;
-  else if (unit == "w") seconds = 7 * kDay;
-  else if (unit != "mo") return bad(text, "unknown unit");
+  if (unit == "s")
+    seconds = 1;
+  else if (unit == "m")
+    seconds = 60;
+  else if (unit == "h")
+    seconds = 3600;
+  else if (unit == "d")
+    seconds = kDay;
+  else if (unit == "w")
+    seconds = 7 * kDay;
+  else if (unit != "mo")
+    return bad(text, "unknown unit");
 
   if (kind == "rolling") {
     if (seconds == 0) return bad(text, "months cannot roll; use days");
@@ -75,10 +81,13 @@ base::Result<Window> Window::parse(std::string_view text, std::string_view tz) {
   } else {
     if (count > kDay / seconds || kDay % (count * seconds) != 0)
       return bad(text, "shorter than a day it must divide the day evenly");
-    if (count * seconds == kDay) window.days_ = 1;
-    else window.seconds_ = count * seconds;
+    if (count * seconds == kDay)
+      window.days_ = 1;
+    else
+      window.seconds_ = count * seconds;
   }
-  window.text_ = zone.name() == "UTC" ? fmt::format("{}{}", count, unit) : fmt::format("{}{} {}", count, unit, zone.name());
+  window.text_ =
+      zone.name() == "UTC" ? fmt::format("{}{}", count, unit) : fmt::format("{}{} {}", count, unit, zone.name());
   window.zone_ = std::make_shared<const TimeZone>(std::move(zone));
   return window;
 }
@@ -86,7 +95,8 @@ base::Result<Window> Window::parse(std::string_view text, std::string_view tz) {
 std::int64_t Window::day_start(std::int64_t days) const { return zone_->first_instant(days * kDay); }
 
 WindowSpan Window::span_at(std::int64_t unix_s) const {
-  if (kind_ != WindowKind::kCalendar) return {std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max()};
+  if (kind_ != WindowKind::kCalendar)
+    return {std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max()};
   std::int64_t today = floor_div(unix_s + zone_->offset_at(unix_s), kDay);
   // Where the clock goes back over midnight the date repeats, but the new day has begun.
   while (day_start(today + 1) <= unix_s) ++today;

@@ -1,7 +1,8 @@
 // Budget windows. Three kinds:
 //   lifetime            never returns (empty text)
 //   calendar `15m 1h 1d 1w 30d 1mo`   aligned to the local calendar of a time zone: hours and shorter start at local
-//                       midnight, days are counted from Monday 1970-01-05 (so `7d` = `1w` starts on Monday), months on the 1st
+//                       midnight, days are counted from Monday 1970-01-05 (so `7d` = `1w` starts on Monday), months on
+//                       the 1st
 //   rolling  `60s rolling`            the last 60 seconds, whenever they are
 // Values are immutable and safe to share between threads.
 #pragma once

@@ -103,7 +103,8 @@ TEST(Window, MidnightThatDoesNotExistOrComesTwice) {
 }
 
 TEST(Window, WindowsTileTime) {
-  for (const char* tz : {"Europe/Berlin", "America/Havana", "Australia/Lord_Howe", "Pacific/Apia", "UTC", "Asia/Kathmandu"}) {
+  for (const char* tz :
+       {"Europe/Berlin", "America/Havana", "Australia/Lord_Howe", "Pacific/Apia", "UTC", "Asia/Kathmandu"}) {
     for (const char* text : {"15m", "1h", "6h", "1d", "1w", "30d", "1mo", "3mo"}) {
       const Window w = window(text, tz);
       std::int64_t t = utc(2011, 12, 1);
@@ -134,7 +135,8 @@ TEST(Window, Spelling) {
   EXPECT_EQ(window(" 60s  rolling ").text(), "60s rolling");
   EXPECT_EQ(window("1d", "Europe/Berlin").text(), "1d Europe/Berlin");
   EXPECT_EQ(window("1d").text(), "1d");
-  for (const char* bad : {"0d", "d", "1", "1y", "7h", "25h", "1d roling", "1mo rolling", "99999999999999999999d", "-1d", "100w rolling"})
+  for (const char* bad :
+       {"0d", "d", "1", "1y", "7h", "25h", "1d roling", "1mo rolling", "99999999999999999999d", "-1d", "100w rolling"})
     EXPECT_FALSE(Window::parse(bad).has_value()) << bad;
   EXPECT_FALSE(Window::parse("60s rolling", "Europe/Berlin").has_value());
   EXPECT_FALSE(Window::parse("", "Europe/Berlin").has_value());

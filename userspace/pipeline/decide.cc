@@ -303,7 +303,8 @@ void Pipeline::complete_usage(Pending& pending, const ledger::Settlement& settle
     exchange.cost = charged.cost;
     exchange.price_status = charged.cost ? model::PriceStatus::kEstimated : model::PriceStatus::kUnpriced;
     if (pending.cut) {
-      // What is charged stands in for what a provider would have said: an upper estimate, not the lower bound that was seen.
+      // What is charged stands in for what a provider would have said: an upper estimate, not the lower bound that was
+      // seen.
       exchange.usage_status = model::UsageStatus::kUnknown;
       exchange.usage = {};
     }
