@@ -7,6 +7,8 @@
 #include <algorithm>
 
 #include "userspace/api/selector.h"
+#include "userspace/base/log.h"
+#include "userspace/daemon/authority.h"
 #include "userspace/daemon/version.h"
 #include "userspace/model/names.h"
 
@@ -18,6 +20,25 @@ const std::string& model_of(const model::Exchange& exchange) {
 }
 
 }  // namespace
+
+base::Result<> ControlApi::authorize(const api::Peer& peer, std::string_view rpc) {
+  if (!is_order(rpc)) return {};
+  d_.drain();  // what it was started by, and what that has sent, is in the rings
+  Caller caller;
+  caller.root = peer.uid == 0;
+  if (const auto subject = peer.pid > 0 ? d_.subjects_->now(static_cast<std::uint32_t>(peer.pid)) : std::nullopt) {
+    caller.known = true;
+    caller.acts_for_agent = d_.subjects_->identity().acts_for_agent(subject->process);
+    caller.effective = d_.pipeline_->effective_now(*subject);
+  }
+  auto allowed = may_order(caller, d_.kills_->list(), rpc);
+  if (!allowed) {
+    ++orders_refused_;
+    base::log_warning("order refused=true rpc={} pid={} uid={} error=\"{}\"", rpc, peer.pid, peer.uid,
+                      allowed.error().message());
+  }
+  return allowed;
+}
 
 // ---- what is in flight ---------------------------------------------------------------------------------------------
 

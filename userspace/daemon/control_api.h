@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "userspace/api/control.h"
@@ -13,6 +14,7 @@ class ControlApi final : public api::Control {
  public:
   explicit ControlApi(Daemon& daemon) : d_(daemon) {}
 
+  base::Result<> authorize(const api::Peer&, std::string_view rpc) override;
   base::Result<api::Status> get_status(const api::Peer&, const api::GetStatusRequest&) override;
   base::Result<api::DoctorReport> get_doctor(const api::Peer&, const api::GetDoctorRequest&) override;
   base::Result<base::Unit> observe(const api::Peer&, const api::ObserveRequest&,
@@ -67,6 +69,7 @@ class ControlApi final : public api::Control {
   bool selects_anything(const api::Selector& selector) const;
 
   Daemon& d_;
+  std::uint64_t orders_refused_ = 0;
 };
 
 // What works on this machine, and what does not.

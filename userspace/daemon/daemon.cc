@@ -498,6 +498,11 @@ void Daemon::on_exchange(const model::Exchange& exchange) {
   if (exchange.subject.process.pid != 0) subjects_->identity().note_agent(exchange.subject.process);
 }
 
+// Whoever asks is an agent, whatever becomes of the request.
+void Daemon::on_verdict(const model::Exchange& exchange, const model::Verdict&, bool, std::string_view) {
+  if (exchange.subject.process.pid != 0) subjects_->identity().note_agent(exchange.subject.process);
+}
+
 void Daemon::on_soft_crossing(const ledger::SoftCrossing& crossing) {
   const ledger::BudgetSpec& spec = ledger_->specs()[crossing.budget];
   base::log_warning("budget soft policy={} name={} key=\"{}\" permille={} used={} limit={}", spec.policy, spec.name,

@@ -86,7 +86,7 @@ class Daemon final : private capture::EventSink, private pipeline::Observer, pri
 
   // pipeline::Observer
   void on_exchange(const model::Exchange& exchange) override;
-  void on_verdict(const model::Exchange&, const model::Verdict&, bool, std::string_view) override {}
+  void on_verdict(const model::Exchange& exchange, const model::Verdict&, bool, std::string_view) override;
   void on_hold_ended(const model::Exchange&, std::string_view, std::uint64_t) override {}
   void on_soft_crossing(const ledger::SoftCrossing& crossing) override;
 

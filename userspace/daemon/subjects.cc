@@ -54,6 +54,14 @@ model::Subject Subjects::of_cgroup(const std::string& path) const {
   return subject;
 }
 
+std::optional<model::Subject> Subjects::now(std::uint32_t pid) {
+  const auto facts = reader_.read(pid);
+  if (!facts) return std::nullopt;
+  model::Subject subject = identity_.resolve(facts->key, facts->cgroup_id);
+  apply_run(subject);
+  return subject;
+}
+
 const model::Subject& Subjects::subject(std::uint32_t tgid) {
   auto key = identity_.key_of(tgid);
   if (!key) {

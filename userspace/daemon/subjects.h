@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -29,6 +30,8 @@ class Subjects final : public pipeline::SubjectSource {
   void expire() { identity_.expire(); }
   identity::Identity& identity() { return identity_; }
 
+  // A process as it is now, not as it was when it last ran another program; nullopt: it is gone.
+  std::optional<model::Subject> now(std::uint32_t pid);
   // What is known of whoever is born in this cgroup.
   model::Subject of_cgroup(const std::string& path) const;
 

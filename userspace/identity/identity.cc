@@ -404,6 +404,13 @@ void Identity::note_agent(const model::ProcessKey& key) {
   root_of(*p).talks = true;
 }
 
+bool Identity::acts_for_agent(const model::ProcessKey& key) {
+  const Process* p = find_or_read(key);
+  for (int depth = 0; depth < kMaxDepth && p != nullptr; ++depth, p = find(p->parent))
+    if (p->talks || p->run) return true;
+  return false;
+}
+
 void Identity::assign_run(const model::ProcessKey& root, ExplicitRun run) {
   Process* p = find_or_read(root);
   if (p == nullptr) return;

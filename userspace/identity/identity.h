@@ -99,6 +99,8 @@ class Identity {
 
   // The process talks to an AI endpoint: it is an agent in the delegation of its descendants.
   void note_agent(const model::ProcessKey&);
+  // The process or one above it, whatever stands between, talks to AI endpoints or belongs to an explicit run.
+  bool acts_for_agent(const model::ProcessKey&);
   void assign_run(const model::ProcessKey& root, ExplicitRun);
   void set_namer(Namer);  // from the configuration; nullopt keeps the derived name
   void set_pod(const std::string& uid, PodInfo);

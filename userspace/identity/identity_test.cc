@@ -146,6 +146,23 @@ TEST_F(IdentityTest, DelegationNamesTheAgentsAboveAndTheOrigin) {
   EXPECT_EQ(d.chain[0].root, key(21));
 }
 
+TEST_F(IdentityTest, WhatAnAgentStartsActsForIt) {
+  start();
+  fork_exec(11, 20, {"claude"});
+  fork_exec(20, 21, {"-bash"});  // a terminal of its own is no way out
+  fork_exec(21, 22, {"penstock"});
+  fork_exec(11, 23, {"penstock"});
+  EXPECT_FALSE(identity_.acts_for_agent(key(22)));
+  identity_.note_agent(key(20));
+  EXPECT_TRUE(identity_.acts_for_agent(key(22)));
+  EXPECT_FALSE(identity_.acts_for_agent(key(23)));
+  end(21);
+  proc_.processes[22].parent_pid = 1;  // nor is another parent
+  EXPECT_TRUE(identity_.acts_for_agent(key(22)));
+  identity_.assign_run(key(23), {"demo-1", "demo", 0});
+  EXPECT_TRUE(identity_.acts_for_agent(key(23)));
+}
+
 TEST_F(IdentityTest, OriginsAreTold) {
   proc_.add(30, 1, {"cron"});
   proc_.add(31, 30, {"python3", "nightly.py"});

@@ -155,6 +155,8 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   std::uint64_t held_count() const { return held_.size(); }
   const std::unordered_set<Connection*>& connections() const { return connections_; }
   std::shared_ptr<const policy::Effective> effective_for(const model::Subject& subject);
+  // The same, never from memory: for a process that may have moved since it was placed.
+  policy::Effective effective_now(const model::Subject& subject) const { return policy::effective(policies_, subject); }
   const std::shared_ptr<const policy::CompiledPolicies>& policies() const { return policies_; }
   const capture::KernelSnapshot& kernel() const { return kernel_; }
 

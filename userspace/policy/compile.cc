@@ -151,6 +151,15 @@ bool CompiledPolicy::may_refuse() const {
   return !budgets.empty() || !rules.empty() || same_calls > 0 || cycles > 0 || max_depth.has_value();
 }
 
+std::string_view singled_out_by(const Effective& e, bool beyond_user) {
+  for (const std::uint32_t index : e.matched) {
+    const CompiledPolicy& p = e.policies->policies[index];
+    const bool acts = p.mode == model::Mode::kStrict || (p.mode == model::Mode::kEnforce && p.may_refuse());
+    if (acts && singles_out(p.match, beyond_user)) return p.name;
+  }
+  return {};
+}
+
 std::string_view name(OnFailure value) {
   switch (value) {
     case OnFailure::kHoldLast:

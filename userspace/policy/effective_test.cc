@@ -38,6 +38,22 @@ TEST(Match, EveryKeyMustMatchAnyOfItsGlobs) {
   EXPECT_FALSE(covered("label.owner: \"*\""));  // the label has to be there
 }
 
+TEST(Effective, SinglesOutBySomethingThatNotEverybodyHas) {
+  const auto by = [](std::string_view policy, bool beyond_user) {
+    const auto policies = compiled("name: p\nbudgets: [{ name: b, usd: 1 }]\n" + std::string(policy));
+    return std::string(singled_out_by(effective(policies, subject("nightly")), beyond_user));
+  };
+  EXPECT_EQ(by("mode: enforce\nmatch: { agent: nightly }\n", true), "p");
+  EXPECT_EQ(by("mode: strict\nmatch: { agent: [web, night*] }\n", true), "p");
+  EXPECT_EQ(by("mode: enforce\nmatch: { user: dev }\n", false), "p");
+  EXPECT_EQ(by("mode: enforce\nmatch: { user: dev }\n", true), "");
+  EXPECT_EQ(by("mode: enforce\n", false), "");
+  EXPECT_EQ(by("mode: strict\nmatch: { agent: \"*\" }\n", false), "");
+  EXPECT_EQ(by("mode: enforce\nmatch: { agent: [nightly, \"*\"] }\n", false), "");
+  EXPECT_EQ(by("mode: observe\nmatch: { agent: nightly }\n", false), "") << "it never acts";
+  EXPECT_EQ(by("mode: enforce\nmatch: { agent: other }\n", false), "");
+}
+
 TEST(Effective, StrictestOfAllThatMatch) {
   const auto policies = compiled(R"(name: base
 mode: enforce

@@ -42,6 +42,17 @@ model::Kind kind_of(const model::Exchange& e) { return e.kind == model::Kind::kH
 
 bool is_ai(const model::Exchange& e) { return e.kind != model::Kind::kHttp || !e.provider.empty(); }
 
+bool singles_out(const api::Match& m, bool beyond_user) {
+  const auto says = [](const Globs& globs) {
+    return !globs.empty() && std::none_of(globs.begin(), globs.end(), [](const std::string& g) {
+      return g.find_first_not_of('*') == std::string::npos;
+    });
+  };
+  return says(m.agent()) || says(m.run()) || says(m.exe()) || says(m.cgroup()) || says(m.unit()) ||
+         says(m.namespace_()) || says(m.pod()) || says(m.container()) || m.labels_size() > 0 ||
+         (!beyond_user && says(m.user()));
+}
+
 bool matches(const api::Match& m, const model::Subject& s) {
   if (!absent_or_any(m.agent(), s.agent) || !absent_or_any(m.run(), s.run) || !absent_or_any(m.user(), s.user) ||
       !absent_or_any(m.exe(), s.exe) || !absent_or_any(m.cgroup(), s.cgroup) || !absent_or_any(m.unit(), s.unit) ||

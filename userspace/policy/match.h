@@ -11,6 +11,8 @@ namespace penstock::policy {
 bool is_ai(const model::Exchange& exchange);
 
 bool matches(const api::Match& match, const model::Subject& subject);
+// Whether the match asks for anything that not everybody has; `beyond_user`: for anything but a user.
+bool singles_out(const api::Match& match, bool beyond_user);
 
 // How a set of request keys is applied. Keys about model calls (provider, model) say nothing about tool calls and the
 // other way round: a set with both speaks of each kind by itself; a set with keys of one kind does not speak of the

@@ -114,6 +114,10 @@ struct Effective {
   bool deny_opaque = false;  // traffic with no plaintext is refused
 };
 
+// The first policy that acts on this subject and is about it in particular: its match says more than "everyone".
+// `beyond_user`: a match by user alone does not count. Empty: none. Valid as long as the policies.
+std::string_view singled_out_by(const Effective& effective, bool beyond_user);
+
 // For the kernel's scope map.
 struct ScopeSettings {
   bool gated = false;
