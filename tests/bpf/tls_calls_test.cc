@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <thread>
@@ -103,17 +104,23 @@ class TlsCalls : public testing::Test {
     gate_.emplace(kernel_->maps(), gate::KernelGate::Options{});
   }
 
-  void attach(const char* library) {
-    base::Fd fd(open(library, O_RDONLY | O_CLOEXEC));
+  static void find_plan(const std::string& path, locators::AttachPlan& plan) {
+    base::Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
     auto file = locators::MappedFile::map(fd.get());
     ASSERT_TRUE(file);
     auto image = locators::ElfImage::parse(file->bytes());
     ASSERT_TRUE(image);
     const auto analysis = locators::analyze(*image, locators::registry());
     ASSERT_EQ(analysis.plans.size(), 1u);
+    plan = analysis.plans.front();
+  }
+
+  void attach(const char* library) {
+    locators::AttachPlan plan;
+    ASSERT_NO_FATAL_FAILURE(find_plan(library, plan));
     struct stat st{};
-    ASSERT_EQ(fstat(fd.get(), &st), 0);
-    auto attached = kernel_->attach({library, st.st_dev, st.st_ino}, analysis.plans.front());
+    ASSERT_EQ(stat(library, &st), 0);
+    auto attached = kernel_->attach({library, st.st_dev, st.st_ino}, plan);
     ASSERT_TRUE(attached) << attached.error().message();
   }
 
@@ -159,6 +166,39 @@ class TlsCalls : public testing::Test {
   std::optional<gate::KernelGate> gate_;
   Collector seen_;
 };
+
+TEST_F(TlsCalls, ADetachedImageLeavesNothingAndItsRowsServeOthers) {
+  const auto count = [](const std::string& folder) {
+    return std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator());
+  };
+  const std::string links = options().bpffs_dir + "/links";
+  const auto links_before = count(links);
+  const auto fds_before = count("/proc/self/fd");
+  // A copy, so that its probes are its own; more sites in all than the table has rows.
+  const std::string copy = "/tmp/penstock-test-" + std::to_string(getpid()) + ".so";
+  std::filesystem::copy_file(kLibssl, copy);
+  struct stat st{};
+  ASSERT_EQ(stat(copy.c_str(), &st), 0);
+  const capture::Image image{copy, st.st_dev, st.st_ino};
+  locators::AttachPlan plan;
+  ASSERT_NO_FATAL_FAILURE(find_plan(copy, plan));
+  while (plan.sites.size() <= PN_MAX_PROBES / 4) plan.sites.push_back(plan.sites.front());
+  for (int round = 0; round < 3; ++round) {
+    auto attached = kernel_->attach(image, plan);
+    ASSERT_TRUE(attached) << attached.error().message();
+    kernel_->detach(image);
+  }
+  kernel_->detach(image);  // has none any more
+  EXPECT_EQ(kernel_->attached_images(), 1u);
+  EXPECT_EQ(count(links), links_before);
+  EXPECT_EQ(count("/proc/self/fd"), fds_before);
+  std::filesystem::remove(copy);
+  // The other image is probed as before.
+  Pair pair;
+  pair.handshake();
+  pair.write("still seen");
+  EXPECT_TRUE(wait_for([&] { return seen_.plaintext(pair.cookie, PN_TO_SERVER) == "still seen"; }));
+}
 
 TEST_F(TlsCalls, ObservesBothDirectionsAndNamesTheSocket) {
   Pair pair;

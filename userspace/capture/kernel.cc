@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <deque>
 #include <map>
 #include <utility>
 
@@ -93,10 +94,59 @@ struct Kernel::Impl {
   std::uint32_t epoch = 1;
   pn_ctl_val* control = nullptr;
   LiveRing ring;
-  std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<base::Fd>> images;
+  // The probes of one image: taken away with this object, unless the kernel side as a whole ends (pins outlive us).
+  class Attached {
+   public:
+    explicit Attached(Impl& kernel) : kernel_(&kernel) {}
+    Attached(Attached&& other) noexcept
+        : kernel_(std::exchange(other.kernel_, nullptr)),
+          links_(std::move(other.links_)),
+          pins_(std::move(other.pins_)),
+          rows_(std::move(other.rows_)) {}
+    Attached& operator=(Attached&&) = delete;
+    ~Attached() {
+      if (kernel_ == nullptr || kernel_->ending) return;
+      // Entries first: a call that is entered unseen is ignored, one that seems never to return is not. The pin goes
+      // last: then the kernel lets go in the background, where closing the last descriptor waits for all processors.
+      while (!links_.empty()) {
+        links_.pop_back();
+        unlink(pins_.back().c_str());
+        pins_.pop_back();
+      }
+      kernel_->free_rows.insert(kernel_->free_rows.end(), rows_.begin(), rows_.end());
+    }
+    std::uint32_t take_row() {
+      Impl& k = *kernel_;
+      // Unused ones first, then the one that has been free for longest.
+      if (k.next_row < k.first_row() + PN_MAX_PROBES / 2) {
+        rows_.push_back(k.next_row++);
+      } else {
+        rows_.push_back(k.free_rows.front());
+        k.free_rows.pop_front();
+      }
+      return rows_.back();
+    }
+    base::Result<> pin(base::Fd link, const std::string& name) {
+      PN_CHECK(kernel_->pin_link(link.get(), name));
+      pins_.push_back(kernel_->link_path(name));
+      links_.push_back(std::move(link));
+      return {};
+    }
+
+   private:
+    Impl* kernel_;
+    std::vector<base::Fd> links_;
+    std::vector<std::string> pins_;
+    std::vector<std::uint32_t> rows_;
+  };
+  std::map<std::pair<std::uint64_t, std::uint64_t>, Attached> images;
   std::uint32_t next_row = 0;
+  // Of detached images, longest free first: a call that is still inside an old probe must not find another one's shape.
+  std::deque<std::uint32_t> free_rows;
+  bool ending = false;
 
   ~Impl() {
+    ending = true;
     if (control != nullptr) munmap(control, static_cast<std::size_t>(sysconf(_SC_PAGESIZE)));
   }
 
@@ -114,8 +164,9 @@ struct Kernel::Impl {
   }
   base::Result<> open_and_load();
   base::Result<> attach_programs();
+  std::string link_path(const std::string& name) const { return link_dir() + "/" + link_prefix() + name; }
   base::Result<> pin_link(int fd, const std::string& name) {
-    const std::string path = link_dir() + "/" + link_prefix() + name;
+    const std::string path = link_path(name);
     unlink(path.c_str());  // a leftover of an epoch number used before
     if (bpf_obj_pin(fd, path.c_str()) != 0) return base::errno_error(errno, "pin " + path);
     return {};
@@ -227,13 +278,15 @@ base::Result<> Kernel::attach(const Image& image, const locators::AttachPlan& pl
   Impl& k = *impl_;
   const auto key = std::pair(image.dev, image.ino);
   if (k.images.contains(key)) return {};
-  if (k.next_row + plan.sites.size() > k.first_row() + PN_MAX_PROBES / 2)
+  const std::size_t unused = k.first_row() + PN_MAX_PROBES / 2 - k.next_row;
+  if (plan.sites.size() > unused + k.free_rows.size())
     return Error{ErrorCode::kFailure, 0, "the probe table is full", "too many different TLS images on this host"};
   std::vector<std::uint64_t> entries, entry_rows, returns, return_rows;
+  Impl::Attached attached(k);
   for (const locators::ProbeSite& site : plan.sites) {
     const pn_probe_val value{shape_of(site.shape), 0};
     if (value.shape == PN_SHAPE_NONE) continue;
-    const std::uint32_t row = k.next_row++;
+    const std::uint32_t row = attached.take_row();
     if (bpf_map_update_elem(bpf_map__fd(k.skeleton->maps.pn_probe), &row, &value, BPF_ANY) != 0)
       return base::errno_error(errno, "write pn_probe");
     entries.push_back(site.entry_offset);
@@ -245,20 +298,19 @@ base::Result<> Kernel::attach(const Image& image, const locators::AttachPlan& pl
   }
   if (entries.empty())
     return Error{ErrorCode::kUnsupported, 0, plan.runtime + ": its calls have a shape that is not captured", ""};
-  std::vector<base::Fd> links;
   const std::string name = std::to_string(image.dev) + "-" + std::to_string(image.ino);
   // Returns first: an entry whose return is not probed would be taken for a call in flight.
   if (!returns.empty()) {
     PN_TRY(base::Fd link, attach_uprobe_multi(bpf_program__fd(k.skeleton->progs.uretprobe__tls_exit), image.path, returns, return_rows, true));
-    PN_CHECK(k.pin_link(link.get(), "return-" + name));
-    links.push_back(std::move(link));
+    PN_CHECK(attached.pin(std::move(link), "return-" + name));
   }
   PN_TRY(base::Fd link, attach_uprobe_multi(bpf_program__fd(k.skeleton->progs.uprobe__tls_enter), image.path, entries, entry_rows, false));
-  PN_CHECK(k.pin_link(link.get(), "entry-" + name));
-  links.push_back(std::move(link));
-  k.images.emplace(key, std::move(links));
+  PN_CHECK(attached.pin(std::move(link), "entry-" + name));
+  k.images.emplace(key, std::move(attached));
   return {};
 }
+
+void Kernel::detach(const Image& image) { impl_->images.erase({image.dev, image.ino}); }
 
 std::size_t Kernel::attached_images() const { return impl_->images.size(); }
 

@@ -47,6 +47,8 @@ class Kernel final : public KernelCounters {
 
   // Probes every site of the plan in this image, for all processes, present and future. Idempotent per (dev, ino).
   base::Result<> attach(const Image& image, const locators::AttachPlan& plan);
+  // Takes the probes of an image away, with its rows of the probe table; nothing happens when it has none.
+  void detach(const Image& image);
   std::size_t attached_images() const;
 
   // From now on our programs act and those of a predecessor do not.

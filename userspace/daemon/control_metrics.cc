@@ -224,6 +224,7 @@ base::Result<api::CounterList> ControlApi::list_counters(const api::Peer&, const
 
   const Probes::Stats probes = d_.probes_->stats();
   add("probes_attached", probes.attached);
+  add("probes_detached", probes.detached);
   add("probes_failed", probes.failed);
   add("images_known", probes.discovery.images);
   add("images_with_runtime", probes.discovery.with_plan);

@@ -6,6 +6,8 @@
 namespace penstock::daemon {
 namespace {
 
+constexpr std::uint64_t kIdleCheckNs = 60'000'000'000;
+
 discovery::Options options_of(const std::string& cache_path) {
   discovery::Options options;
   options.cache_path = cache_path;
@@ -15,7 +17,7 @@ discovery::Options options_of(const std::string& cache_path) {
 }  // namespace
 
 Probes::Probes(capture::Kernel& kernel, const base::Clock& clock, const std::string& cache_path)
-    : kernel_(kernel), discovery_(options_of(cache_path), locators::registry(), clock) {
+    : kernel_(kernel), clock_(clock), discovery_(options_of(cache_path), locators::registry(), clock) {
   if (auto watch = discovery::MmapWatch::open()) {
     mmaps_ = std::move(watch).value();
   } else {
@@ -31,7 +33,20 @@ void Probes::start(const std::vector<std::string>& images) {
   attach(discovery_.scan_all());
 }
 
+void Probes::detach_gone() {
+  for (const std::uint64_t id : discovery_.take_gone()) {
+    failures_.erase(id);
+    const auto it = probed_.find(id);
+    if (it == probed_.end()) continue;
+    kernel_.detach(it->second);
+    ++detached_;
+    base::log_debug("detached dev={} ino={}", it->second.dev, it->second.ino);
+    probed_.erase(it);
+  }
+}
+
 void Probes::attach(std::vector<discovery::ImageFound> found) {
+  detach_gone();  // first: what was rewritten is gone and found under the same inode
   for (const discovery::ImageFound& image : found) {
     for (const locators::AttachPlan& plan : image.analysis.plans) {
       const capture::Image target{image.attach_path, image.device, image.inode};
@@ -42,6 +57,7 @@ void Probes::attach(std::vector<discovery::ImageFound> found) {
                           done.error().message());
       } else {
         ++attached_;
+        probed_.insert_or_assign(image.id, capture::Image{{}, image.device, image.inode});
         base::log_debug("attached image={} runtime={}", image.path, plan.runtime);
       }
     }
@@ -59,7 +75,11 @@ void Probes::poll() {
     }
   }
   attach(discovery_.take_ready());
-  for (const std::uint64_t image : discovery_.take_gone()) failures_.erase(image);
+  if (const std::uint64_t now = clock_.boot_ns(); now >= next_idle_check_ns_) {
+    next_idle_check_ns_ = now + kIdleCheckNs;
+    discovery_.drop_idle();
+    detach_gone();
+  }
 }
 
 void Probes::on_fork(std::uint32_t pid) { attach(discovery_.on_process(pid)); }
@@ -77,6 +97,6 @@ std::string Probes::failure(std::uint64_t image) const {
   return it == failures_.end() ? std::string() : it->second;
 }
 
-Probes::Stats Probes::stats() const { return {attached_, failed_, mmap_lost_, discovery_.stats()}; }
+Probes::Stats Probes::stats() const { return {attached_, detached_, failed_, mmap_lost_, discovery_.stats()}; }
 
 }  // namespace penstock::daemon

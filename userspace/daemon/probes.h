@@ -35,7 +35,7 @@ class Probes {
   std::vector<int> fds() const;
 
   struct Stats {
-    std::uint64_t attached = 0, failed = 0, mmap_lost = 0;
+    std::uint64_t attached = 0, detached = 0, failed = 0, mmap_lost = 0;
     discovery::Stats discovery;
   };
   Stats stats() const;
@@ -47,12 +47,18 @@ class Probes {
 
  private:
   void attach(std::vector<discovery::ImageFound> found);
+  void detach_gone();
 
   capture::Kernel& kernel_;
+  const base::Clock& clock_;
   discovery::Discovery discovery_;
   std::optional<discovery::MmapWatch> mmaps_;
-  std::map<std::uint64_t, std::string> failures_;  // by image id, bounded by discovery
+  // By image id; bounded by discovery.
+  std::map<std::uint64_t, std::string> failures_;
+  std::map<std::uint64_t, capture::Image> probed_;
+  std::uint64_t next_idle_check_ns_ = 0;
   std::uint64_t attached_ = 0;
+  std::uint64_t detached_ = 0;
   std::uint64_t failed_ = 0;
   std::uint64_t mmap_lost_ = 0;
 };

@@ -170,6 +170,7 @@ void Discovery::on_exit(Pid pid) {
     const auto image = images_.find(id);
     if (image == images_.end()) continue;  // dropped meanwhile
     image->second.pids.erase(pid);
+    image->second.idle_since_ns = clock_.boot_ns();
     drop_if_useless(image->second);
   }
 }
@@ -243,6 +244,7 @@ Discovery::Image* Discovery::remember(const FileStamp& stamp, const std::string&
   image.stamp = stamp;
   image.path = path;
   image.deleted = deleted;
+  image.idle_since_ns = clock_.boot_ns();
   return &images_.emplace(image.id, std::move(image)).first->second;
 }
 
@@ -313,6 +315,20 @@ std::vector<std::uint64_t> Discovery::take_gone() { return std::exchange(gone_, 
 void Discovery::drop_if_useless(Image& image) {
   // A library that still has a name will be mapped again; a deleted one cannot be.
   if (image.pids.empty() && image.deleted && image.status == Status::kKnown) drop(image.id);
+}
+
+void Discovery::drop_idle() {
+  const std::uint64_t now = clock_.boot_ns();
+  std::vector<ImageId> idle;
+  for (auto& [id, image] : images_) {
+    if (!image.pids.empty() || image.status != Status::kKnown || now - image.idle_since_ns < options_.warm_ns) continue;
+    const auto stamp = image.interesting ? regular_stamp(image.path) : std::nullopt;
+    if (stamp && stamp->device == image.stamp.device && stamp->inode == image.stamp.inode)
+      image.idle_since_ns = now;  // asked again when it has been idle as long once more
+    else
+      idle.push_back(id);
+  }
+  for (const ImageId id : idle) drop(id);
 }
 
 void Discovery::drop(ImageId id) {

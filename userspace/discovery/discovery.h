@@ -44,6 +44,7 @@ struct Options {
   std::string cache_path;             // empty: plans are forgotten at exit
   std::string build;                  // of this program; empty: the build-id of /proc/self/exe
   std::size_t max_images = 65536;
+  std::uint64_t warm_ns = 600'000'000'000;  // how long an image that nobody maps is kept, see drop_idle()
 };
 
 struct Stats {
@@ -74,8 +75,13 @@ class Discovery {
 
   int ready_fd() const { return classifier_.ready_fd(); }
   std::vector<ImageFound> take_ready();
-  // Images that no process maps and no path reaches any more (deleted, changed, evicted): their probes can go.
+  // Images that no process maps and no path reaches any more (deleted, changed, evicted, idle): their probes can go.
+  // Take them before attaching what was found since: a file that was rewritten is gone and found at once.
   std::vector<std::uint64_t> take_gone();
+  // Forgets images that nobody has mapped for `warm_ns`, unless their path in our root still leads to them: a program that
+  // runs now and then is covered from its first instruction, the libraries of a container that ended do not pile up.
+  // Once a minute or so.
+  void drop_idle();
 
   struct Mapped {
     std::uint64_t id;
@@ -97,6 +103,7 @@ class Discovery {
     bool reported = false;
     locators::Analysis analysis;
     std::set<Pid> pids;
+    std::uint64_t idle_since_ns = 0;  // while `pids` is empty
   };
   using ImageId = std::uint64_t;
 

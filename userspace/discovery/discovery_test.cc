@@ -115,6 +115,47 @@ TEST_F(DiscoveryTest, FindsADeletedFileAndAMemfdAndForgetsThem) {
   EXPECT_EQ(d.take_gone().size(), 2u);
 }
 
+TEST_F(DiscoveryTest, KeepsAnImageWarmAndForgetsItWhenNoPathLeadsToItAnyMore) {
+  base::ManualClock clock(60'000'000'000, 1'770'000'000'000'000'000);
+  Options options{directory_ + "/plans", "test", 1000};
+  Discovery d(options, locators::registry(), clock);
+  {
+    const base::Fd fd = open_library();
+    const Mapping mapping(fd.get());
+    const auto found = settle(d, d.on_process(kSelf));
+    ASSERT_NE(of(found, library_), nullptr);
+  }
+  d.on_exit(kSelf);
+  clock.advance_ns(options.warm_ns - 1);
+  d.drop_idle();
+  EXPECT_TRUE(d.take_gone().empty()) << "short-lived processes find it probed";
+  const std::uint64_t images = d.stats().images;
+  clock.advance_ns(1);
+  d.drop_idle();
+  EXPECT_TRUE(d.take_gone().empty()) << "it can be run again at any time";
+  EXPECT_LT(d.stats().images, images) << "what holds no TLS runtime costs nothing to learn again";
+
+  std::filesystem::remove(library_);  // as when its container ends
+  d.drop_idle();
+  EXPECT_TRUE(d.take_gone().empty());
+  clock.advance_ns(options.warm_ns);
+  d.drop_idle();
+  EXPECT_EQ(d.take_gone().size(), 1u);
+}
+
+TEST_F(DiscoveryTest, WhatIsMappedIsNeverIdle) {
+  base::ManualClock clock(60'000'000'000, 1'770'000'000'000'000'000);
+  Options options{directory_ + "/plans", "test", 1000};
+  Discovery d(options, locators::registry(), clock);
+  const base::Fd fd = open_library();
+  const Mapping mapping(fd.get());
+  ASSERT_FALSE(settle(d, d.on_process(kSelf)).empty());
+  std::filesystem::rename(library_, library_ + ".old");
+  clock.advance_ns(10 * options.warm_ns);
+  d.drop_idle();
+  EXPECT_TRUE(d.take_gone().empty());
+}
+
 TEST_F(DiscoveryTest, TakesAMappingByItself) {
   Discovery d = make();
   const base::Fd fd = open_library();
