@@ -255,6 +255,26 @@ TEST_F(EnforceTest, ScopesFollowPoliciesAndKeepTheirNumbers) {
   EXPECT_EQ(kernel_.scopes[0].mode, PN_MODE_ENFORCE) << "everybody is meant: also who nobody has looked at";
 }
 
+TEST_F(EnforceTest, WhileSomebodyIsKilledTheHostWaitsForVerdictsAndDoesNotDependOnThemUnlessToldSo) {
+  subjects_.living = {7, 8};
+  const std::string policy = "kind: Policy\nname: p\nmatch: { agent: agent-9 }\nrules:\n  - { deny: { model: x } }\n";
+  apply(policy);
+  EXPECT_EQ(kernel_.scopes[0].mode, PN_MODE_OBSERVE);
+  ASSERT_TRUE(kill(agent("agent-7")).has_value());
+  EXPECT_EQ(kernel_.scopes[0].mode, PN_MODE_ENFORCE);
+  EXPECT_EQ(kernel_.scopes[0].on_failure, PN_FAIL_OPEN);
+  const pn_scope_val& killed = kernel_.scopes.at(kernel_.processes.at(7));
+  EXPECT_EQ(killed.on_failure, PN_FAIL_CLOSED);
+  EXPECT_NE(killed.flags & PN_SCOPE_BLOCK_ENDPOINTS, 0U);
+  policy::Defaults defaults;
+  defaults.on_failure = policy::OnFailure::kClosed;
+  apply(policy, defaults);
+  EXPECT_EQ(kernel_.scopes[0].on_failure, PN_FAIL_CLOSED);
+  defaults.on_failure = policy::OnFailure::kHoldLast;
+  apply(policy, defaults);
+  EXPECT_EQ(kernel_.scopes[0].on_failure, PN_FAIL_OPEN);
+}
+
 TEST_F(EnforceTest, LeasesNeverExceedWhatBudgetsHaveLeft) {
   subjects_.living = {7};
   apply(

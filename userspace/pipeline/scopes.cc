@@ -78,15 +78,16 @@ void Scopes::set_defaults(const Defaults& defaults) {
   const bool by_policy = settings.gated;
   kills_ = defaults.kills;
   if (!by_policy && (defaults.any_strict || defaults.kills)) {
-    // Nothing is known to forbid what this scope sends: it waits for a verdict while there is somebody to give one, and
-    // the whole host does not stand still when there is not. Killed processes have a scope of their own that stays
-    // shut.
+    // Nothing is known to forbid what this scope sends: it waits for a verdict while there is somebody to give one.
+    // While there is not: killed processes, their children and whoever is born in their cgroups have scopes of their
+    // own that stay shut. What this scope could still let through is a killed agent that somebody else starts anew.
+    // Whoever finds that worse than a host that stands still says so by `defaults.on_failure: closed`.
     settings.gated = true;
     settings.mode = model::Mode::kEnforce;
     settings.deny_opaque = false;
-    if (defaults.any_strict) {
-      settings.on_failure = policy::OnFailure::kHoldLast;
-    } else {
+    const bool closed = settings.on_failure == policy::OnFailure::kClosed;
+    if (!closed && defaults.any_strict) settings.on_failure = policy::OnFailure::kHoldLast;
+    if (!closed && !defaults.any_strict) {
       settings.on_failure = policy::OnFailure::kOpen;
       settings.lease_requests = std::numeric_limits<std::int64_t>::max();
       settings.lease_bytes = std::numeric_limits<std::int64_t>::max();

@@ -165,12 +165,12 @@ class PipelineTest : public testing::Test {
     recorder_.exchanges.clear();
   }
 
-  void apply(const std::string& yaml) {
+  void apply(const std::string& yaml, const policy::Defaults& defaults = {}) {
     policies_ = yaml;
     const policy::Support support{.approvals = true, .tools = true};
     const policy::LoadedPolicies loaded = policy::read_policies(yaml, "test.yaml", support);
     ASSERT_FALSE(api::has_errors(loaded.diagnostics)) << loaded.diagnostics.front().text();
-    auto compiled = policy::compile(loaded.set, {}, support);
+    auto compiled = policy::compile(loaded.set, defaults, support);
     ASSERT_TRUE(compiled.has_value()) << compiled.error().message();
     bool strict = false;
     for (const auto& p : loaded.set.policies()) strict = strict || p.mode() == api::MODE_STRICT;
