@@ -144,7 +144,7 @@ class Connection final : public tracker::ConnectionHandler, public parsers::Exch
   bool grown_ = false;
   bool ai_ = false;
   bool ignored_ = false;
-  bool passed_ = false;  // admitted for good: not HTTP
+  bool passed_ = false;      // admitted for good: not HTTP
   bool unreadable_ = false;  // a held write whose plaintext is gone: nobody can say what it would do
   bool destroyed_ = false;
   bool destroy_pending_ = false;

@@ -400,7 +400,8 @@ model::Exchange Pipeline::unread_exchange(const Connection& connection) {
   return unread;
 }
 
-void Pipeline::refuse_unread(Connection& connection, model::Exchange& unread, const model::Verdict& verdict, std::string_view text) {
+void Pipeline::refuse_unread(Connection& connection, model::Exchange& unread, const model::Verdict& verdict,
+                             std::string_view text) {
   ++stats_.refused_opaque;
   unread.id = next_exchange_id();
   unread.verdict = verdict;

@@ -191,7 +191,8 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   void judge_opaque(Connection& connection, Unread why);
   void refuse_unreadable(Connection& connection);
   model::Exchange unread_exchange(const Connection& connection);
-  void refuse_unread(Connection& connection, model::Exchange& unread, const model::Verdict& verdict, std::string_view text);
+  void refuse_unread(Connection& connection, model::Exchange& unread, const model::Verdict& verdict,
+                     std::string_view text);
   void plain_request_done(Connection& connection, const model::Exchange& exchange, std::uint32_t in_a_row);
   std::uint64_t next_exchange_id() { return next_exchange_id_++; }
 
