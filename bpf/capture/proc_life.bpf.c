@@ -23,7 +23,7 @@ int BPF_PROG(tp_btf__fork, struct task_struct *parent, struct task_struct *child
 		ev.scope = inherited.scope;
 		bpf_map_update_elem(&pn_proc, &child_tgid, &inherited, BPF_ANY);
 	}
-	PN_EMIT(pn_events, PN_EV_fork, &ev, pn_wake_flags(ctl, false));
+	PN_EMIT(pn_events, PN_EV_fork, &ev, pn_wake_flags(ctl, false, sizeof(ev)));
 	return 0;
 }
 
@@ -36,7 +36,7 @@ int BPF_PROG(tp_btf__exec, struct task_struct *task, int old_pid, struct linux_b
 	struct pn_ev_exec ev = {.start_boot_ns = task->start_boottime};
 	bpf_probe_read_kernel_str(ev.path, sizeof(ev.path), bprm->filename);
 	/* A new program may belong elsewhere: user space decides again. Wakes when asleep: its libraries are about to load. */
-	PN_EMIT(pn_events, PN_EV_exec, &ev, pn_wake_flags(ctl, true));
+	PN_EMIT(pn_events, PN_EV_exec, &ev, pn_wake_flags(ctl, true, sizeof(ev)));
 	return 0;
 }
 
@@ -49,7 +49,7 @@ int BPF_PROG(tp_btf__exit, struct task_struct *task)
 	__u32 tgid = task->tgid;
 	struct pn_ev_exit ev = {.start_boot_ns = task->start_boottime, .code = task->exit_code};
 	bpf_map_delete_elem(&pn_proc, &tgid);
-	PN_EMIT(pn_events, PN_EV_exit, &ev, pn_wake_flags(ctl, false));
+	PN_EMIT(pn_events, PN_EV_exit, &ev, pn_wake_flags(ctl, false, sizeof(ev)));
 	return 0;
 }
 

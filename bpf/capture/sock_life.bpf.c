@@ -42,6 +42,6 @@ int BPF_PROG(tp_btf__sock_state, const struct sock *sk, const int oldstate, cons
 	bpf_map_delete_elem(&pn_gate, &cookie);
 	bpf_map_delete_elem(&pn_admit, &cookie);
 	/* After its last data, which may still wait in pn_events: same ring. */
-	PN_EMIT(pn_events, PN_EV_conn_close, &ev, pn_wake_flags(ctl, false));
+	PN_EMIT(pn_events, PN_EV_conn_close, &ev, pn_wake_flags(ctl, false, sizeof(ev)));
 	return 0;
 }

@@ -222,7 +222,7 @@ static __always_inline void finish_observed(struct pn_task_val *t, struct pn_cal
 	if (s && !pn_rate_ok(s, n))
 		pn_lost_rate(PN_EV_data, n);
 	else
-		emit(c, call, pos, n, direction, 0, scope, 0, pn_wake_flags(ctl, a && (a->flags & PN_ADMIT_URGENT)));
+		emit(c, call, pos, n, direction, 0, scope, 0, pn_wake_flags(ctl, a && (a->flags & PN_ADMIT_URGENT), n));
 	if (direction == PN_TO_SERVER && !call->sent && !c->cookie)
 		remember(t, call, c, pos, n, false);
 }

@@ -82,13 +82,16 @@ static __always_inline void pn_header(struct pn_ev_hdr *h, __u16 kind, __u32 siz
  */
 #define PN_WAKE_BYTES (1 << 20)
 
-static __always_inline __u64 pn_wake_flags(struct pn_ctl_val *ctl, bool urgent)
+static __always_inline __u64 pn_wake_flags(struct pn_ctl_val *ctl, bool urgent, __u64 len)
 {
+	__u64 waiting;
 	if (ctl->sleeping) {
 		ctl->sleeping = 0;
 		return BPF_RB_FORCE_WAKEUP;
 	}
-	if (urgent || bpf_ringbuf_query(&pn_events, BPF_RB_AVAIL_DATA) > PN_WAKE_BYTES)
+	/* Once when it gets there: a daemon that is slow because it is short of CPU is not helped by being woken again. */
+	waiting = bpf_ringbuf_query(&pn_events, BPF_RB_AVAIL_DATA);
+	if (urgent || (waiting < PN_WAKE_BYTES && waiting + len >= PN_WAKE_BYTES))
 		return BPF_RB_FORCE_WAKEUP;
 	return BPF_RB_NO_WAKEUP;
 }
