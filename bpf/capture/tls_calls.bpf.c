@@ -354,9 +354,16 @@ int BPF_PROG(tp_btf__tcp_sendmsg, const struct sock *sk, const struct msghdr *ms
 	__u64 pending = t->pending[0].len | t->pending[1].len | t->pending[2].len | t->pending[3].len;
 	if (!t->write.sp && !pending && !strict)
 		return 0;
+	__u64 cookie = bpf_get_socket_cookie((void *)sk);
+	if (!ctl->gating && t->write.sp) { /* the common case: nothing to learn from the records */
+		struct pn_ctx_val *c = ctx_get(t->write.ctx, false);
+		if (c && c->cookie == cookie) {
+			t->write.sent = 1;
+			return 0;
+		}
+	}
 	struct pn_records *r = &t->records;
 	walk_records(msg, r);
-	__u64 cookie = bpf_get_socket_cookie((void *)sk);
 	if (r->tls && t->write.sp)
 		send_in_call(t, ctl, sk, cookie, r);
 	else if (r->tls && pending)

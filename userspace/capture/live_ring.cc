@@ -15,8 +15,8 @@
 namespace penstock::capture {
 namespace {
 
-constexpr std::uint64_t kPollNs = 1'000'000;         // while traffic flows
-constexpr std::uint64_t kQuietAfterNs = 20'000'000;  // without traffic for this long: block until woken
+constexpr std::uint64_t kPollNs = 10'000'000;        // while traffic flows: whoever waits for a verdict wakes us at once
+constexpr std::uint64_t kQuietAfterNs = 50'000'000;  // without traffic for this long: block until woken
 constexpr int kBusySpins = 2000;                     // for a record that is being written; tens of microseconds
 
 template <class Event>
