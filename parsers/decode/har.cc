@@ -126,6 +126,7 @@ HarEntry read_entry(json::Value entry, std::size_t position) {
   out.target = url.target;
   out.request_fields = fields_of(request["headers"], true);
   out.request_body = text_of(request["postData"]["text"], request["postData"]["_encoding"]);
+  out.request_recorded = entry["_request_fidelity"].string_or("") != "synthesised";
   out.web_socket = entry["_webSocketMessages"].is_array();
   const std::uint64_t status = out.web_socket ? 101 : response["status"].as_uint().value_or(0);
   out.status = status >= 100 && status <= 999 ? static_cast<std::uint32_t>(status) : 0;

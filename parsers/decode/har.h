@@ -30,6 +30,7 @@ struct HarEntry {
   std::string target;
   std::vector<Field> request_fields;   // without Host and framing
   std::string request_body;
+  bool request_recorded = true;        // false: the recording says that it was made up for the answer
   std::uint32_t status = 0;            // 0: never answered
   std::vector<Field> response_fields;  // without framing
   std::string content;                 // as transferred: still coded if it was

@@ -99,6 +99,8 @@ std::string exchange_line(std::string_view har_id, const model::Exchange& exchan
   line.text("host", exchange.host);
   line.text("response_id", exchange.response_id);
   line.text("conversation_id", exchange.conversation_id);
+  line.text("trace_id", exchange.trace.trace_id);
+  line.text("parent_span_id", exchange.trace.parent_id);
   if (!exchange.iterations.empty()) {
     line.member("iterations") += '[';
     for (const model::Iteration& iteration : exchange.iterations) {

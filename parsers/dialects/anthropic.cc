@@ -66,7 +66,9 @@ class Messages : public Decoder {
     // server_tool_use and mcp_tool_use are executed by the provider.
     if (type == "tool_use" && content.complete())
       add_tool_call(exchange, call_id(content["id"]), string_of(content["name"]).value_or(""));
-    for (std::string_view key : {"text", "thinking", "input"}) exchange.output_text_bytes += content[key].text_bytes();
+    for (std::string_view key : {"text", "thinking"}) exchange.output_text_bytes += content[key].text_bytes();
+    // A stream begins a call with an empty object and sends the arguments as text.
+    if (content["input"].size() != 0) exchange.output_text_bytes += generated_bytes(content["input"]);
   }
 
   void usage(Json usage, model::Exchange& exchange) {

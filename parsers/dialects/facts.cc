@@ -10,9 +10,18 @@ namespace {
 
 constexpr int kMaxDepth = 64;
 
+// What a model signed or encrypted for itself and wants to see again: base64, but nothing that anybody looks at or listens to.
+bool sealed(std::string_view key) {
+  for (std::string_view name : {"signature", "thoughtSignature", "thought_signature", "encrypted_content", "redactedContent"})
+    if (key == name) return true;
+  return false;
+}
+
 std::uint64_t media_parts_below(Json value, int depth) {
   if (value.blob_bytes() == 0 || depth > kMaxDepth) return 0;
-  if (value.is_string()) return 1;
+  if (value.is_string()) return sealed(value.key()) ? 0 : 1;
+  // Anthropic's redacted thinking keeps it under the name that media have elsewhere.
+  if (value["type"].string_or("") == "redacted_thinking") return 0;
   std::uint64_t parts = 0;
   for (Json child : value.is_array() ? value.items() : value.members()) parts += media_parts_below(child, depth + 1);
   return parts;
@@ -24,6 +33,8 @@ void add_offered_tool(model::RequestFacts& facts, Json name) {
 }
 
 void read_tools(Json tools, model::RequestFacts& facts) {
+  facts.tool_bytes += tools.raw_bytes();
+  facts.definition_text_bytes += tools.text_bytes();
   for (Json tool : tools.items()) {
     // {function:{name}} (chat), {name} (Responses, Anthropic, Cohere v1), {toolSpec:{name}} (Bedrock),
     // {functionDeclarations:[{name}]} (Gemini), {type} (provider's own tools)
@@ -41,6 +52,13 @@ void read_tools(Json tools, model::RequestFacts& facts) {
       add_offered_tool(facts, tool["type"]);
     }
   }
+}
+
+// The schema of a structured answer, wherever an API puts it.
+void read_schema(Json schema, model::RequestFacts& facts) {
+  if (!schema.is_object()) return;
+  facts.schema_bytes += schema.raw_bytes();
+  facts.definition_text_bytes += schema.text_bytes();
 }
 
 void read_blocks(Json content, model::RequestFacts& facts) {
@@ -92,6 +110,13 @@ void read_request_facts(Json body, model::RequestFacts& facts) {
   read_tools(body["toolConfig"]["tools"], facts);
   read_tools(body["functions"], facts);
   read_results(body, facts);
+  for (std::string_view key : {"previous_response_id", "conversation", "conversation_id", "previous_interaction_id", "cachedContent", "cached_content"})
+    facts.stored_context = facts.stored_context || body[key].has_value();
+  facts.stored_context = facts.stored_context || body["prompt"]["id"].is_string();
+  for (std::string_view key : {"response_format", "output_config", "output_format", "format"}) read_schema(body[key], facts);
+  read_schema(body["text"]["format"], facts);
+  for (std::string_view group : {"generationConfig", "generation_config"})
+    for (std::string_view key : {"responseSchema", "responseJsonSchema", "response_schema", "response_json_schema"}) read_schema(body[group][key], facts);
 }
 
 void add_tool_call(model::Exchange& exchange, model::CallId id, std::string_view name) {
@@ -107,6 +132,8 @@ model::CallId call_id(Json value) {
   if (const auto number = value.as_int()) return *number;
   return {};
 }
+
+std::uint64_t generated_bytes(Json value) { return value.is_object() || value.is_array() ? value.raw_bytes() : value.text_bytes(); }
 
 std::optional<std::string_view> string_of(Json value) { return value.complete() ? value.as_string() : std::nullopt; }
 

@@ -21,6 +21,8 @@ void add_tool_call(model::Exchange& exchange, model::CallId id, std::string_view
 void add_tool_result(model::RequestFacts& facts, model::CallId id);
 // The id of a call as the API gives it; absent when null, missing or empty.
 model::CallId call_id(Json value);
+// How much text a model wrote for `value`: a string, or JSON that the API hands on parsed (the arguments of a call).
+std::uint64_t generated_bytes(Json value);
 // A string that has ended: of a document that was cut, a partial name would be a wrong one.
 std::optional<std::string_view> string_of(Json value);
 // Overwrites `into` with a non-empty string that has ended.

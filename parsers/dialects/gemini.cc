@@ -61,7 +61,7 @@ class GenerateContent : public Decoder {
     exchange.output_text_bytes += part["text"].text_bytes();
     const Json call = part["functionCall"];
     if (!call.is_object() || !call.complete()) return;
-    exchange.output_text_bytes += call["args"].text_bytes() + call["partialArgs"].text_bytes();
+    exchange.output_text_bytes += generated_bytes(call["args"]) + call["partialArgs"].text_bytes();
     // With streamed arguments only the first part names the call.
     if (const auto name = string_of(call["name"]); name && !name->empty()) add_tool_call(exchange, call_id(call["id"]), *name);
   }
@@ -155,6 +155,7 @@ class Interactions : public Decoder {
     const model::CallId id = call_id(part["id"]);
     const auto name = string_of(part["name"]);
     if (!name || name->empty()) return;
+    exchange.output_text_bytes += generated_bytes(part["arguments"]);
     for (const model::ToolCall& known : exchange.tool_calls)
       if (known.id == id && known.name == *name && !std::holds_alternative<std::monostate>(id)) return;
     add_tool_call(exchange, id, *name);

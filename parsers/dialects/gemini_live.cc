@@ -48,7 +48,7 @@ class Live : public Conversation {
     for (Json part : content["modelTurn"]["parts"].items()) exchange.output_text_bytes += part["text"].text_bytes();
     exchange.output_text_bytes += content["outputTranscription"]["text"].text_bytes();
     for (Json call : calls.items()) {
-      exchange.output_text_bytes += call["args"].text_bytes();
+      exchange.output_text_bytes += generated_bytes(call["args"]);
       add_tool_call(exchange, call_id(call["id"]), string_of(call["name"]).value_or(""));
     }
     take_gemini_usage(usage, exchange.usage);
@@ -64,6 +64,7 @@ class Live : public Conversation {
     turn_->operation = "realtime";
     turn_->request_model = model_;
     turn_->request = std::exchange(pending_, {});
+    turn_->request.stored_context = true;  // the session so far
     turns.requested(*turn_);
     return *turn_;
   }

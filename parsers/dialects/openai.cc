@@ -17,6 +17,9 @@ std::unique_ptr<Decoder> open_inference(const RequestHead& head, bool strict) {
   if (path.ends_with({"embeddings"})) return make_input("embeddings", strict);
   if (path.ends_with({"responses", "compact"})) return make_responses("chat", strict);
   if (path.ends_with({"responses", "input_tokens"})) return make_responses("count_tokens", strict);
+  if (path.ends_with({"images", "generations"})) return make_input("image_generation", strict);
+  if (path.ends_with({"audio", "speech"})) return make_input("speech", strict);
+  if (path.ends_with({"rerank"})) return make_rerank(strict);
   return nullptr;
 }
 
@@ -36,13 +39,11 @@ std::unique_ptr<Decoder> open_openai(const RequestHead& head) {
   if (auto decoder = open_inference(head, false)) return decoder;
   const Segments path(head.path);
   const bool post = head.method == "POST";
-  if (post && (path.ends_with({"images", "generations"}) || path.ends_with({"images", "edits"}) || path.ends_with({"images", "variations"})))
+  if (post && (path.ends_with({"images", "edits"}) || path.ends_with({"images", "variations"})))
     return make_input("image_generation", false);
   if (post && (path.ends_with({"audio", "transcriptions"}) || path.ends_with({"audio", "translations"})))
     return make_input("transcription", false);
-  if (post && path.ends_with({"audio", "speech"})) return make_input("speech", false);
   if (post && path.ends_with({"moderations"})) return make_input("moderation", false);
-  if (post && path.ends_with({"rerank"})) return make_rerank();
   // threads/{t}/runs, threads/runs, threads/{t}/runs/{r}, …/submit_tool_outputs, …/cancel; not …/steps, nor a list of runs.
   if (path.contains("threads")) {
     if (post && path.tail(0) == "runs") return make_runs();

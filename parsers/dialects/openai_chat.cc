@@ -91,7 +91,7 @@ class ChatCompletions : public Decoder {
     const model::CallId id = call_id(call["id"]);
     const bool has_id = !std::holds_alternative<std::monostate>(id);
     const auto number = call["index"].as_int();
-    exchange.output_text_bytes += function["arguments"].text_bytes() + function["input"].text_bytes();
+    exchange.output_text_bytes += generated_bytes(function["arguments"]) + generated_bytes(function["input"]);
     if (name.empty() && !has_id) return;  // a fragment of arguments, or padding
     if (whole) {
       if (call.complete()) add_tool_call(exchange, id, name);

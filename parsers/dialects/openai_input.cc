@@ -17,7 +17,7 @@ class Input : public Decoder {
   void start(const RequestHead& head, model::Exchange& exchange) override { start_openai(head, operation_, exchange); }
 
   bool request(Json body, model::Exchange& exchange) override {
-    if (strict_ && !(body["input"].exists() && body["model"].is_string())) return false;
+    if (strict_ && !((body["input"].exists() || body["prompt"].is_string()) && body["model"].is_string())) return false;
     return Decoder::request(body, exchange);
   }
 
@@ -45,6 +45,7 @@ class Runs : public Decoder {
   void start(const RequestHead&, model::Exchange& exchange) override {
     exchange.kind = model::Kind::kLlm;
     exchange.operation = "invoke_agent";
+    exchange.request.stored_context = true;  // the thread
   }
 
   bool request(Json body, model::Exchange& exchange) override {

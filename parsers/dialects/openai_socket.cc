@@ -11,6 +11,7 @@
 #include "parsers/dialects/openai.h"
 #include "parsers/dialects/paths.h"
 #include "parsers/dialects/responses.h"
+#include "parsers/dialects/trace.h"
 #include "parsers/dialects/usage.h"
 
 namespace penstock::parsers::dialects {
@@ -50,6 +51,8 @@ class Conversing : public Conversation {
       take_string(body["model"], turn.exchange->request_model);
       read_request_facts(body, turn.exchange->request);
       read_response_request(body, *turn.exchange);
+      // A socket has one handshake for many turns: Codex repeats what a header field would say in each of them.
+      take_traceparent(string_of(body["client_metadata"]["ws_request_header_traceparent"]).value_or(""), turn.exchange->trace);
       turns.requested(*turn.exchange);
       return;
     }
@@ -93,6 +96,7 @@ class Conversing : public Conversation {
     exchange.operation = operation_;
     exchange.request_model = request_model_;
     exchange.request = std::exchange(pending_, {});
+    exchange.request.stored_context = operation_ == "realtime";  // the session so far
     exchange.iterations = std::exchange(transcriptions_, {});
     return turns_.emplace_back(Turn{&exchange, {}, {}, {}});
   }

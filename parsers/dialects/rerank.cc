@@ -8,9 +8,16 @@ namespace {
 
 class Rerank : public Decoder {
  public:
+  explicit Rerank(bool strict) : strict_(strict) {}
+
   void start(const RequestHead&, model::Exchange& exchange) override {
     exchange.kind = model::Kind::kLlm;
     exchange.operation = "rerank";
+  }
+
+  bool request(Json body, model::Exchange& exchange) override {
+    if (strict_ && !(body["query"].exists() && body["documents"].is_array())) return false;
+    return Decoder::request(body, exchange);
   }
 
   void event(const Event& event, model::Exchange& exchange) override {
@@ -21,10 +28,13 @@ class Rerank : public Decoder {
     take(exchange.usage.input_tokens, usage["prompt_tokens"].as_count());
     take(exchange.usage.reported_total_tokens, usage["total_tokens"].as_count());
   }
+
+ private:
+  bool strict_;
 };
 
 }  // namespace
 
-std::unique_ptr<Decoder> make_rerank() { return std::make_unique<Rerank>(); }
+std::unique_ptr<Decoder> make_rerank(bool strict) { return std::make_unique<Rerank>(strict); }
 
 }  // namespace penstock::parsers::dialects

@@ -7,6 +7,7 @@
 
 namespace penstock::parsers::dialects {
 
-std::unique_ptr<Decoder> make_rerank();
+// `strict`: refuse a request whose body is not of this API (the host is nobody's).
+std::unique_ptr<Decoder> make_rerank(bool strict);
 
 }  // namespace penstock::parsers::dialects

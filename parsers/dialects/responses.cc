@@ -17,6 +17,14 @@ bool client_call(Json item, std::string_view type) {
   return type == "tool_search_call" && item["execution"].string_or("") == "client";
 }
 
+// Parts with a text each, or the text itself.
+std::uint64_t generated_text(Json content) {
+  if (content.is_string()) return content.text_bytes();
+  std::uint64_t text = 0;
+  for (Json part : content.items()) text += part["text"].text_bytes() + part["refusal"].text_bytes() + part["transcript"].text_bytes();
+  return text;
+}
+
 }  // namespace
 
 void ResponseReader::item(Json item, model::Exchange& exchange) {
@@ -44,9 +52,13 @@ void ResponseReader::object(Json response, bool last, model::Exchange& exchange)
     const auto reason = string_of(response["incomplete_details"]["reason"]);
     if (*status == "incomplete" && reason) exchange.finish_reason = std::string(*reason);
   }
+  std::uint64_t text = 0;
   for (Json output : response["output"].items()) {
     item(output, exchange);
+    for (std::string_view key : {"content", "summary", "arguments", "input"}) text += generated_text(output[key]);
   }
+  // Of a stream it was counted as it came.
+  exchange.output_text_bytes = std::max(exchange.output_text_bytes, text);
 }
 
 bool ResponseReader::event(Json event, model::Exchange& exchange) {

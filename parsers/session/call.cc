@@ -6,6 +6,7 @@
 #include "parsers/dialects/by_answer.h"
 #include "parsers/dialects/errors.h"
 #include "parsers/dialects/facts.h"
+#include "parsers/dialects/trace.h"
 #include "parsers/dialects/usage.h"
 
 namespace penstock::parsers::session {
@@ -49,10 +50,13 @@ void Call::request_head(const wire::http::RequestHead& head, std::uint64_t now_n
   head_.path = std::string(head.path());
   head_.query = std::string(head.query());
   head_.fields = head.fields;
+  // RFC 8441: HTTP/2 asks for a WebSocket by a pseudo field.
+  if (head.protocol == "websocket") head_.fields.add("upgrade", "websocket");
   exchange_.method = head_.method;
   exchange_.host = head_.host;
   exchange_.port = head_.port;
   exchange_.path = head_.path;
+  dialects::take_traceparent(head_.header("traceparent"), exchange_.trace);
   adopt(select(configured_provider(endpoint_, head_), head_));
   // A body of an exchange nobody has claimed is read if it could be JSON: agent protocols are known by it.
   const std::string type = wire::http::media_type(head_.header("content-type"));

@@ -49,6 +49,7 @@ class Session final : public ConnectionParser, http::Sink {
     if (http1_) http1_->close();
     if (http2_) http2_->close();
     if (socket_) socket_->close(now_ns_);
+    for (auto& [stream, socket] : sockets_) socket->close(now_ns_);
     if (lines_) lines_->close(now_ns_);
     for (auto& [stream, call] : calls_) call->response_end(false, {}, now_ns_);
     calls_.clear();
@@ -184,6 +185,10 @@ class Session final : public ConnectionParser, http::Sink {
   }
 
   void on_response_end(http::StreamId stream, const http::Fields& trailers, http::End end) override {
+    if (const auto socket = sockets_.find(stream); socket != sockets_.end()) {
+      socket->second->close(now_ns_);
+      sockets_.erase(socket);
+    }
     const auto it = calls_.find(stream);
     if (it == calls_.end()) return;
     it->second->response_end(end == http::End::kComplete, trailers, now_ns_);
@@ -192,9 +197,10 @@ class Session final : public ConnectionParser, http::Sink {
 
   void on_loss(http::StreamId stream, Direction direction, std::uint64_t bytes) override {
     if (Call* call = find(stream)) call->lost(direction, bytes);
+    if (const auto socket = sockets_.find(stream); socket != sockets_.end()) socket->second->gap(direction, bytes);
   }
 
-  // The connection is no longer HTTP: ours if it is a WebSocket that a provider knows, else nobody's.
+  // The connection, or a stream of it, is no longer HTTP: ours if it is a WebSocket that a provider knows, else nobody's.
   void on_tunnel_begin(http::StreamId stream, const http::ResponseHead& head) override {
     const auto it = calls_.find(stream);
     if (it == calls_.end()) return;
@@ -202,20 +208,24 @@ class Session final : public ConnectionParser, http::Sink {
     const Provider* provider = nullptr;
     std::unique_ptr<Conversation> conversation;
     if (call.head().upgrade_to_websocket()) conversation = select_conversation(endpoint_.provider, call.head(), &provider);
-    if (conversation != nullptr) {
-      protocol_ = Protocol::kWebSocket;
-      tunnel_pos_ = http1_->settled_pos();
-      socket_ = std::make_unique<Socket>(call.head(), *provider, std::move(conversation), wire::websocket::options_of(head.fields), sink_);
+    std::unique_ptr<Socket> socket;
+    if (conversation != nullptr)
+      socket = std::make_unique<Socket>(call.head(), head.status, *provider, std::move(conversation), wire::websocket::options_of(head.fields), sink_);
+    if (http2_) {
+      if (socket) sockets_[stream] = std::move(socket);
     } else {
-      protocol_ = Protocol::kOther;
+      protocol_ = socket ? Protocol::kWebSocket : Protocol::kOther;
+      tunnel_pos_ = http1_->settled_pos();
+      socket_ = std::move(socket);
     }
     call.response_head(head, to_server_end_, now_ns_);
     call.response_end(true, {}, now_ns_);
     calls_.erase(it);
   }
 
-  void on_tunnel(http::StreamId, Direction direction, std::span<const std::uint8_t> bytes, std::uint64_t pos) override {
+  void on_tunnel(http::StreamId stream, Direction direction, std::span<const std::uint8_t> bytes, std::uint64_t pos) override {
     if (socket_) socket_->feed(direction, pos, bytes, now_ns_);
+    if (const auto socket = sockets_.find(stream); socket != sockets_.end()) socket->second->feed(direction, pos, bytes, now_ns_);
   }
 
   const Endpoint endpoint_;
@@ -226,6 +236,7 @@ class Session final : public ConnectionParser, http::Sink {
   std::unique_ptr<http2::Connection> http2_;
   std::unique_ptr<Lines> lines_;
   std::unique_ptr<Socket> socket_;
+  std::map<http::StreamId, std::unique_ptr<Socket>> sockets_;   // HTTP/2: among other streams
   std::uint64_t tunnel_pos_ = 0;     // where the WebSocket begins in the to-server plaintext
   const AgentProtocol* agent_protocol_ = nullptr;   // that the connection has carried so far
   std::map<http::StreamId, std::unique_ptr<Call>> calls_;

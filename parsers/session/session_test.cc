@@ -8,6 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "parsers/wire/http2/frame_reader.h"
+#include "parsers/wire/http2/testing.h"
+#include "parsers/wire/websocket/testing.h"
 #include "userspace/model/names.h"
 
 namespace penstock::parsers::session {
@@ -265,6 +268,68 @@ TEST_F(SessionTest, HugeCountersSaturate) {
   ASSERT_EQ(1u, sink.done.size());
   EXPECT_EQ(std::numeric_limits<std::uint64_t>::max(), sink.done[0].usage.input_tokens);
   EXPECT_FALSE(sink.done[0].usage.output_tokens.has_value());
+}
+
+// RFC 8441: a WebSocket is one stream among others, and nothing waits for its end.
+TEST_F(SessionTest, WebSocketOverHttp2) {
+  namespace h2 = wire::http2;
+  using h2::testing::frame;
+  h2::testing::Encoder to_server, to_client;
+  const auto socket_frame = [](std::uint32_t stream, bool from_client, std::string_view text) {
+    return frame(h2::FrameType::kData, 0, stream, wire::websocket::testing::frame(0x81, text, from_client));
+  };
+  open();
+  client(std::string(wire::http2::kClientPreface) + frame(h2::FrameType::kSettings, 0, 0, "") +
+         frame(h2::FrameType::kHeaders, h2::flag::kEndHeaders, 1,
+               to_server.block({{":method", "CONNECT"}, {":protocol", "websocket"}, {":scheme", "https"}, {":path", "/v1/realtime?model=gpt-realtime"},
+                                {":authority", "api.openai.com"}})));
+  EXPECT_FALSE(parser->request_open());
+  EXPECT_EQ(sent, parser->settled_pos());
+  server(frame(h2::FrameType::kSettings, 0, 0, "") + frame(h2::FrameType::kHeaders, h2::flag::kEndHeaders, 1, to_client.block({{":status", "200"}})));
+  client(socket_frame(1, true, R"({"type":"response.create"})"));
+  EXPECT_FALSE(parser->request_open());
+  EXPECT_EQ(sent, parser->settled_pos());
+  const std::string done =
+      R"({"type":"response.done","response":{"id":"resp_1","status":"completed","usage":{"input_tokens":12,"output_tokens":7,"total_tokens":19}}})";
+  const std::string answer = wire::websocket::testing::frame(0x81, done, false);
+  server(frame(h2::FrameType::kData, 0, 1, answer.substr(0, 20)));
+  // Another stream in between.
+  const std::string body = R"({"model":"gpt-4o","messages":[]})";
+  client(frame(h2::FrameType::kHeaders, h2::flag::kEndHeaders, 3,
+               to_server.block({{":method", "POST"}, {":scheme", "https"}, {":path", "/v1/chat/completions"}, {":authority", "api.openai.com"}})) +
+         frame(h2::FrameType::kData, h2::flag::kEndStream, 3, body));
+  server(frame(h2::FrameType::kData, 0, 1, answer.substr(20)));
+  ASSERT_EQ(2u, sink.done.size()) << "the handshake and the turn";
+  EXPECT_EQ("realtime", sink.done[1].operation);
+  EXPECT_EQ("gpt-realtime", sink.done[1].request_model);
+  EXPECT_EQ(12u, sink.done[1].usage.input_tokens);
+  EXPECT_EQ(model::UsageStatus::kExact, sink.done[1].usage_status);
+  EXPECT_EQ(200u, sink.done[1].status);
+  // A turn under way when its stream is reset is incomplete; the connection goes on.
+  client(socket_frame(1, true, R"({"type":"response.create"})"));
+  client(frame(h2::FrameType::kRstStream, 0, 1, std::string(4, '\0')));
+  ASSERT_EQ(3u, sink.done.size());
+  EXPECT_EQ(model::UsageStatus::kIncomplete, sink.done[2].usage_status);
+  server(frame(h2::FrameType::kHeaders, h2::flag::kEndHeaders, 3, to_client.block({{":status", "200"}})) +
+         frame(h2::FrameType::kData, h2::flag::kEndStream, 3, R"({"model":"gpt-4o-1","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}})"));
+  ASSERT_EQ(4u, sink.done.size());
+  EXPECT_EQ(4u, sink.done[3].usage.output_tokens);
+}
+
+TEST_F(SessionTest, TraceContextOfTheCaller) {
+  open();
+  const std::string body = R"({"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add","_meta":{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"}}})";
+  const auto request = [&body](std::string_view path) {
+    return fmt::format("POST {} HTTP/1.1\r\nhost: tools.example\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-b7ad6b7169203331-00\r\ncontent-length: {}\r\n\r\n{}", path,
+                       body.size(), body);
+  };
+  client(request("/mcp"));
+  server("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n");
+  ASSERT_EQ(1u, sink.done.size());
+  // The message's own, which is closer to the call than its transport's.
+  EXPECT_EQ("0af7651916cd43dd8448eb211c80319c", sink.done[0].trace.trace_id);
+  EXPECT_EQ("00f067aa0ba902b7", sink.done[0].trace.parent_id);
+  EXPECT_TRUE(sink.done[0].trace.sampled);
 }
 
 }  // namespace

@@ -1,9 +1,11 @@
 #include "parsers/session/socket.h"
 
+#include "parsers/dialects/trace.h"
+
 namespace penstock::parsers::session {
 namespace {
 
-model::Exchange turn_of(const RequestHead& head, const Provider& provider) {
+model::Exchange turn_of(const RequestHead& head, std::uint32_t status, const Provider& provider) {
   model::Exchange exchange;
   exchange.kind = model::Kind::kLlm;
   exchange.provider = std::string(provider.name);
@@ -11,16 +13,17 @@ model::Exchange turn_of(const RequestHead& head, const Provider& provider) {
   exchange.port = head.port;
   exchange.method = head.method;
   exchange.path = head.path;
-  exchange.status = 101;
+  exchange.status = status;
   exchange.stream = true;
+  dialects::take_traceparent(head.header("traceparent"), exchange.trace);
   return exchange;
 }
 
 }  // namespace
 
-Socket::Socket(const RequestHead& head, const Provider& provider, std::unique_ptr<Conversation> conversation,
+Socket::Socket(const RequestHead& head, std::uint32_t status, const Provider& provider, std::unique_ptr<Conversation> conversation,
                wire::websocket::Options options, ExchangeSink& sink)
-    : conversation_(std::move(conversation)), turns_(turn_of(head, provider), sink), connection_(*this, options) {}
+    : conversation_(std::move(conversation)), turns_(turn_of(head, status, provider), sink), connection_(*this, options) {}
 
 void Socket::feed(Direction direction, std::uint64_t pos, std::span<const std::uint8_t> bytes, std::uint64_t now_ns) {
   turns_.set_time(now_ns);

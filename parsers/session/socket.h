@@ -13,7 +13,8 @@ namespace penstock::parsers::session {
 
 class Socket final : wire::websocket::Sink {
  public:
-  Socket(const RequestHead& head, const Provider& provider, std::unique_ptr<Conversation> conversation,
+  // `status`: of the answer that opened it.
+  Socket(const RequestHead& head, std::uint32_t status, const Provider& provider, std::unique_ptr<Conversation> conversation,
          wire::websocket::Options options, ExchangeSink& sink);
 
   void feed(Direction direction, std::uint64_t pos, std::span<const std::uint8_t> bytes, std::uint64_t now_ns);

@@ -24,6 +24,8 @@ inline std::string_view text(std::span<const std::uint8_t> bytes) {
 
 // Allocations since the program began (for tests that add testing_allocations.cc).
 std::size_t allocations();
+// Bytes in use of what was allocated with new.
+std::size_t live_bytes();
 
 // Feeds whole, byte by byte and split in two at every position (long inputs: at about 500 of them); returns the log of the
 // whole. Events must therefore not show where pieces ended: join what is delivered in pieces.

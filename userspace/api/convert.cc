@@ -120,6 +120,8 @@ Exchange to_proto(const model::Exchange& x) {
   if (!x.path.empty()) out.set_path(x.path);
   if (!x.response_id.empty()) out.set_response_id(x.response_id);
   if (!x.conversation_id.empty()) out.set_conversation_id(x.conversation_id);
+  if (!x.trace.trace_id.empty()) out.set_trace_id(x.trace.trace_id);
+  if (!x.trace.parent_id.empty()) out.set_parent_span_id(x.trace.parent_id);
   if (!x.service_tier.empty()) out.set_service_tier(x.service_tier);
   *out.mutable_request() = to_proto(x.request);
   for (const auto& i : x.iterations) {

@@ -178,6 +178,8 @@ void append_exchange_json(std::string& out, const model::Exchange& x) {
   o.known("namespace", x.subject.ns);
   o.known("pod", x.subject.pod);
   o.known("container", x.subject.container);
+  o.known("trace_id", x.trace.trace_id);
+  o.known("parent_span_id", x.trace.parent_id);
 }
 
 }  // namespace penstock::api

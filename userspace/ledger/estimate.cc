@@ -24,8 +24,7 @@ constexpr std::uint64_t kTokensPerTool = 64;
 constexpr std::uint64_t kUnknownContextTokens = 1'000'000;
 constexpr std::uint64_t kMaxTokens = std::uint64_t{1} << 40;  // per call; keeps products of counts in range
 constexpr std::uint64_t kMaxChoices = 128;                    // more is refused by every provider
-// Sums decay by halves at this size, so that a model's habits of last week fade.
-constexpr std::uint64_t kDecayTokens = 4'000'000;
+// The histogram decays by halves at this size, so that a model's habits of last week fade.
 constexpr std::uint64_t kDecaySamples = 4096;
 constexpr std::size_t kHistogramBuckets = 4 * 41;
 
@@ -49,42 +48,26 @@ std::uint64_t bucket_end(std::size_t bucket) {
   return ((std::uint64_t{4} + bucket % 4 + 1) << (power - 2)) - 1;
 }
 
-std::uint64_t text_bytes_of(const model::RequestFacts& r) {
-  if (r.text_bytes > 0) return r.text_bytes;
-  return r.body_bytes > r.media_bytes ? r.body_bytes - r.media_bytes : 0;
-}
-
-// Tools that run at the provider are offered by reserved names; their results are input that no request shows.
-bool server_side_tool(std::string_view name) {
-  for (std::string_view prefix :
-       {"web_search", "web_fetch", "code_execution", "code_interpreter", "file_search", "computer_use", "google_search",
-        "url_context", "googleSearch", "urlContext", "codeExecution", "mcp_toolset"})
-    if (name.starts_with(prefix)) return true;
-  return false;
-}
-
-std::string key_of_model(const model::Exchange& e) {
-  const std::string& name = e.request_model.empty() ? e.response_model : e.request_model;
-  return e.provider + "/" + name.substr(0, 128);
-}
-
 }  // namespace
 
-Estimator::Estimator(const Options& options, const PriceBook* prices) : options_(options), prices_(prices) {}
+Estimator::Estimator(const Options& options, const PriceBook* prices)
+    : options_(options), prices_(prices), usage_(options.max_models) {}
 
 const Estimator::Learnt* Estimator::find(const model::Exchange& exchange) const {
   const auto found = models_.find(key_of_model(exchange));
   return found == models_.end() ? nullptr : &found->second;
 }
 
-std::uint64_t Estimator::text_tokens(const Learnt* learnt, std::uint64_t bytes) const {
-  bytes = std::min(bytes, kMaxTokens);
-  if (!learnt || learnt->answers < options_.min_samples || learnt->text_bytes == 0)
-    return (bytes * 1000 + options_.default_bytes_per_ktoken - 1) / options_.default_bytes_per_ktoken;
-  // The mean plus a tenth: texts differ.
-  const model::Int128 tokens = model::Int128{bytes} * learnt->input_tokens * 11 / 10 / learnt->text_bytes;
-  return std::min(static_cast<std::uint64_t>(std::min(tokens, model::Int128{kMaxTokens})) + 1,
-                  std::max<std::uint64_t>(bytes, 1));
+std::uint64_t Estimator::expected_input(const model::Exchange& e) const {
+  return saturating_add(usage_.input_tokens(e),
+                        saturating_multiply(e.request.media_parts, options_.tokens_per_media_part));
+}
+
+model::Usage Estimator::expected_usage(const model::Exchange& e) const {
+  model::Usage usage;
+  usage.input_tokens = expected_input(e);
+  usage.output_tokens = usage_.output_tokens(e);
+  return usage;
 }
 
 std::optional<std::uint64_t> Estimator::percentile99(const Learnt& learnt) {
@@ -113,15 +96,14 @@ TokenEstimate Estimator::tokens(const model::Exchange& e, const Quote& quote, bo
         saturating_add(saturating_add(text, media), kPreambleTokens + kTokensPerTool * r.offered_tools.size());
     const bool known = quote.status == model::PriceStatus::kExact;  // limits of a similar name are no proof
     if (known && quote.context_tokens) out.input_tokens = std::min(out.input_tokens, *quote.context_tokens);
-    const bool server_tools = std::any_of(r.offered_tools.begin(), r.offered_tools.end(),
-                                          [](const std::string& t) { return server_side_tool(t); });
-    if (!e.conversation_id.empty() || server_tools) {
+    if (r.stored_context || offers_server_side_tools(r)) {
       out.bounded = false;
       out.input_tokens = std::max(out.input_tokens, quote.context_tokens.value_or(kUnknownContextTokens));
     }
   } else {
-    out.input_tokens = saturating_add(text_tokens(learnt, text_bytes_of(r)),
-                                      saturating_multiply(r.media_parts, options_.tokens_per_media_part));
+    // A reservation rather holds a little too much.
+    const std::uint64_t expected = expected_input(e);
+    out.input_tokens = saturating_add(expected, expected / 10);
     if (quote.context_tokens) out.input_tokens = std::min(out.input_tokens, *quote.context_tokens);
   }
 
@@ -155,13 +137,9 @@ Amounts Estimator::reserve_amounts(const model::Exchange& e, bool strict) const 
 }
 
 Amounts Estimator::progress_amounts(const model::Exchange& e) const {
-  const Learnt* learnt = find(e);
-  const std::uint64_t input =
-      e.usage.input_tokens ? *e.usage.input_tokens
-                           : saturating_add(text_tokens(learnt, text_bytes_of(e.request)),
-                                            saturating_multiply(e.request.media_parts, options_.tokens_per_media_part));
+  const std::uint64_t input = e.usage.input_tokens ? *e.usage.input_tokens : expected_input(e);
   // Providers that report as they go may report late: what was seen counts, if it is more.
-  const std::uint64_t output = std::max(e.usage.output_tokens.value_or(0), text_tokens(nullptr, e.output_text_bytes));
+  const std::uint64_t output = std::max(e.usage.output_tokens.value_or(0), usage_.output_tokens(e));
   model::Usage usage = e.usage;
   usage.input_tokens = input;
   usage.output_tokens = output;
@@ -200,6 +178,7 @@ Settlement Estimator::settlement(const model::Exchange& e) const {
 
 void Estimator::learn(const model::Exchange& e) {
   if (e.usage_status != model::UsageStatus::kExact || e.coverage.truncated_start) return;
+  usage_.learn(e);
   std::string key = key_of_model(e);
   auto found = models_.find(key);
   if (found == models_.end()) {
@@ -207,15 +186,6 @@ void Estimator::learn(const model::Exchange& e) {
     found = models_.emplace(std::move(key), Learnt{}).first;
   }
   Learnt& l = found->second;
-  const std::uint64_t bytes = text_bytes_of(e.request);
-  // Media and stored conversations would spoil the ratio.
-  if (e.usage.input_tokens && *e.usage.input_tokens > 0 && *e.usage.input_tokens < kMaxTokens && bytes > 0 &&
-      e.request.media_parts == 0 && e.conversation_id.empty()) {
-    l.text_bytes += std::min(bytes, kMaxTokens);
-    l.input_tokens += *e.usage.input_tokens;
-    ++l.answers;
-    if (l.input_tokens > kDecayTokens) l.text_bytes /= 2, l.input_tokens /= 2;
-  }
   if (e.usage.output_tokens && *e.usage.output_tokens < kMaxTokens) {
     if (l.output_histogram.empty()) l.output_histogram.resize(kHistogramBuckets);
     ++l.output_histogram[bucket_of(*e.usage.output_tokens)];

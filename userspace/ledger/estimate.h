@@ -1,6 +1,6 @@
 // Token estimates: what a call may take, before it is made; what it has taken, while it streams; what to charge at its
-// end. Learns bytes per token and the 99th percentile of the answer length per model from exact answers. Integers only.
-// Thread: one (the ledger's). Memory: bounded number of models; names beyond it share one entry.
+// end. Learns from exact answers how many tokens a model makes of how much text, and the 99th percentile of its
+// answers' lengths. Thread: one (the ledger's). Memory: bounded number of models; names beyond it share one entry.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 
 #include "userspace/ledger/ledger.h"
 #include "userspace/ledger/prices.h"
+#include "userspace/ledger/usage_models.h"
 #include "userspace/model/exchange.h"
 
 namespace penstock::ledger {
@@ -37,9 +38,8 @@ struct Settlement {
 class Estimator {
  public:
   struct Options {
-    std::uint64_t default_output_tokens = 4096;     // per answer, when nothing else is known
-    std::uint64_t default_bytes_per_ktoken = 3600;  // text bytes per 1000 tokens before anything was learnt
-    std::uint64_t tokens_per_media_part = 1600;     // non-strict guess of an image, an audio clip, a file
+    std::uint64_t default_output_tokens = 4096;  // per answer, when nothing else is known
+    std::uint64_t tokens_per_media_part = 1600;  // non-strict guess of an image, an audio clip, a file
     std::uint64_t strict_tokens_per_media_part = 50'000;
     std::size_t max_models = 512;
     std::uint64_t min_samples = 20;  // answers before a learnt percentile is used
@@ -50,6 +50,8 @@ class Estimator {
   // `strict`: an upper bound of what can be billed for what is in the request (see estimate.cc), else the expected
   // size.
   TokenEstimate tokens(const model::Exchange& exchange, bool strict) const;
+  // What an answer that reports nothing has taken, as far as it was seen.
+  model::Usage expected_usage(const model::Exchange& exchange) const;
   // The same in money: what to reserve. `cost` absent when unpriced.
   Amounts reserve_amounts(const model::Exchange& exchange, bool strict) const;
   // Taken so far: the counters reported in the stream, else input estimate + output_text_bytes.
@@ -63,19 +65,17 @@ class Estimator {
 
  private:
   struct Learnt {
-    std::uint64_t text_bytes = 0;  // decaying sums
-    std::uint64_t input_tokens = 0;
-    std::uint64_t answers = 0;
     std::vector<std::uint32_t> output_histogram;  // four buckets per power of two, decaying
     std::uint64_t output_samples = 0;
   };
   const Learnt* find(const model::Exchange& exchange) const;
   TokenEstimate tokens(const model::Exchange& exchange, const Quote& quote, bool strict) const;
-  std::uint64_t text_tokens(const Learnt* learnt, std::uint64_t bytes) const;
+  std::uint64_t expected_input(const model::Exchange& exchange) const;
   static std::optional<std::uint64_t> percentile99(const Learnt& learnt);
 
   Options options_;
   const PriceBook* prices_;
+  UsageModels usage_;
   std::unordered_map<std::string, Learnt> models_;
 };
 

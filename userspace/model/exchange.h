@@ -51,15 +51,27 @@ struct Iteration {
 
 // What the request asks for; known before the verdict.
 struct RequestFacts {
-  std::uint64_t body_bytes = 0;                    // decoded request body
-  std::uint64_t text_bytes = 0;                    // bytes of natural-language text in it (for token estimates)
-  std::uint64_t media_bytes = 0;                   // base64 images, audio, files
+  std::uint64_t body_bytes = 0;             // decoded request body
+  std::uint64_t text_bytes = 0;             // bytes of natural-language text in it (for token estimates)
+  std::uint64_t tool_bytes = 0;             // of the definitions of the tools offered, as they stand in the body
+  std::uint64_t schema_bytes = 0;           // of the schema that the answer has to follow
+  std::uint64_t definition_text_bytes = 0;  // the part of text_bytes that is in those two
+  std::uint64_t media_bytes = 0;            // base64 images, audio, files
   std::uint64_t media_parts = 0;
   std::optional<std::uint64_t> max_output_tokens;  // max_tokens and its synonyms
   std::optional<std::uint64_t> choices;            // n: answers asked for
   std::vector<std::string> offered_tools;          // names of tools offered to the model (bounded)
   std::vector<CallId> tool_results;                // tool-call ids answered by this request (bounded)
   std::string service_tier;
+  bool stored_context = false;  // the provider adds input that it keeps (a conversation, a prompt, a cache)
+};
+
+// W3C trace context of the caller, as the request carries it: lower-case hex. Empty: none.
+struct TraceContext {
+  std::string trace_id;   // 32 digits
+  std::string parent_id;  // 16 digits: the span that made the request
+  bool sampled = false;
+  bool operator==(const TraceContext&) const = default;
 };
 
 struct Coverage {
@@ -68,28 +80,29 @@ struct Coverage {
 };
 
 struct Exchange {
-  std::uint64_t id = 0;           // unique on this host, ascending
-  std::uint64_t connection = 0;   // socket cookie; 0 for files
+  std::uint64_t id = 0;          // unique on this host, ascending
+  std::uint64_t connection = 0;  // socket cookie; 0 for files
   Kind kind = Kind::kHttp;
-  std::string provider;           // OpenTelemetry gen_ai.provider.name or the documented extension
-  std::string operation;          // chat, embeddings, …; MCP/A2A: JSON-RPC method
-  std::string host;               // authority without port
+  std::string provider;   // OpenTelemetry gen_ai.provider.name or the documented extension
+  std::string operation;  // chat, embeddings, …; MCP/A2A: JSON-RPC method
+  std::string host;       // authority without port
   std::uint16_t port = 0;
-  std::string method;             // HTTP method
-  std::string path;               // path without query (may hold ids: never a metric label)
+  std::string method;  // HTTP method
+  std::string path;    // path without query (may hold ids: never a metric label)
   std::string request_model;
   std::string response_model;
   std::string response_id;
   std::string conversation_id;
+  TraceContext trace;
   RequestFacts request;
   Usage usage;
   UsageStatus usage_status = UsageStatus::kUnknown;
   std::vector<Iteration> iterations;
-  std::string service_tier;       // from the response
+  std::string service_tier;  // from the response
   std::optional<std::string> finish_reason;
   std::vector<ToolCall> tool_calls;
   std::optional<ExchangeError> error;
-  std::uint32_t status = 0;       // HTTP status; 0: no answer seen
+  std::uint32_t status = 0;  // HTTP status; 0: no answer seen
   bool stream = false;
   std::uint64_t output_text_bytes = 0;  // generated text and tool arguments seen so far (for live estimates)
   std::optional<NanoUsd> cost;

@@ -255,7 +255,7 @@ void Pipeline::admit(Connection& connection, Pending& pending, model::Verdict ve
 
 // ---- the end -------------------------------------------------------------------------------------------------------
 
-void Pipeline::settle(Pending& pending) {
+void Pipeline::settle(Pending& pending, bool repeat) {
   model::Exchange& exchange = *pending.exchange;
   if (pending.stage == Stage::kOpen && exchange.status != 0) {
     // Its request was lost to us, or older than us. The answer proves that it was sent: it is charged like any other.
@@ -273,6 +273,7 @@ void Pipeline::settle(Pending& pending) {
     exchange.usage_status = model::UsageStatus::kUnknown;
     return;
   }
+  if (!pending.cut && settle_deferred(pending, repeat)) return;
   const ledger::Settlement settlement = parts_.estimator.settlement(exchange);
   const bool exact = settlement.status == ledger::SettleStatus::kExact && !settlement.upper;
   const bool stands = settlement.upper || (pending.cut && !exact);
@@ -293,6 +294,44 @@ void Pipeline::settle(Pending& pending) {
   }
   complete_usage(pending, settlement, charged, stands);
   if (exact && !pending.cut) parts_.estimator.learn(exchange);
+}
+
+// Calls that ask for an answer which comes later, and those that only look at one: the usage is charged once, to the
+// call that asked, when it shows up; looking costs nothing.
+bool Pipeline::settle_deferred(Pending& pending, bool repeat) {
+  model::Exchange& exchange = *pending.exchange;
+  const bool reported = exchange.usage.input_tokens.has_value() || exchange.usage.output_tokens.has_value();
+  const bool looks = exchange.method == "GET";
+  const std::string_view state =
+      exchange.finish_reason ? std::string_view(*exchange.finish_reason) : std::string_view();
+  const bool unfinished = state == "queued" || state == "in_progress" || state == "requires_action";
+  if (!looks && !reported && unfinished && !exchange.response_id.empty() && pending.reserved &&
+      promised_.size() < options_.max_promised) {
+    note_crossings(parts_.ledger.settle_estimated(exchange.id, ledger_now()));
+    pending.reserved = false;
+    promised_.insert_or_assign(exchange.response_id, exchange.id);
+    return true;
+  }
+  if (!looks && !repeat) return false;
+  ledger::Amounts charged{model::NanoUsd{0}, 0, 1};
+  if (const auto asked = promised_.find(exchange.response_id); reported && asked != promised_.end()) {
+    const ledger::Settlement late = parts_.estimator.settlement(exchange);
+    const ledger::Outcome outcome = parts_.ledger.settle(asked->second, late.amounts, late.status, ledger_now());
+    note_crossings(outcome);
+    promised_.erase(asked);
+    // What is charged to the call that asked is no longer to be charged to this one; else it was forgotten.
+    if (!outcome.known) charged = late.amounts;
+    exchange.cost = late.amounts.cost;
+  } else if (reported) {
+    return false;  // the call that asked was not seen
+  } else {
+    exchange.cost = charged.cost;
+  }
+  exchange.price_status = exchange.cost ? model::PriceStatus::kExact : model::PriceStatus::kUnpriced;
+  if (pending.reserved)
+    note_crossings(parts_.ledger.settle(exchange.id, charged, ledger::SettleStatus::kExact, ledger_now()));
+  pending.reserved = false;
+  return true;
 }
 
 void Pipeline::complete_usage(Pending& pending, const ledger::Settlement& settlement, const ledger::Amounts& charged,
@@ -331,7 +370,7 @@ void Pipeline::complete_usage(Pending& pending, const ledger::Settlement& settle
 // The provider reported nothing: say what was computed, and that it was.
 void Pipeline::fill_estimate(model::Exchange& exchange, std::uint64_t tokens) {
   if (exchange.kind != model::Kind::kLlm || tokens == 0) return;
-  const std::uint64_t input = std::min(parts_.estimator.tokens(exchange, false).input_tokens, tokens);
+  const std::uint64_t input = std::min(parts_.estimator.expected_usage(exchange).input_tokens.value_or(0), tokens);
   exchange.usage.input_tokens = input;
   exchange.usage.output_tokens = tokens - input;
   if (exchange.usage_status != model::UsageStatus::kIncomplete) exchange.usage_status = model::UsageStatus::kEstimated;

@@ -145,7 +145,9 @@ void Pipeline::finish(Connection& connection, Pending& pending) {
   if (in_flight_ > 0) --in_flight_;
   if (policy::is_ai(exchange)) {
     if (connection.ai()) connection.remember_target(exchange);
-    settle(pending);
+    const bool repeat = usage_once_.apply(exchange);
+    if (repeat) ++stats_.repeats;
+    settle(pending, repeat);
     ++stats_.ai_exchanges;
     if (exchange.usage_status == model::UsageStatus::kIncomplete) ++stats_.incomplete;
     if (exchange.usage_status == model::UsageStatus::kEstimated) ++stats_.estimated;

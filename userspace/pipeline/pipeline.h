@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "parsers/core/connection_parser.h"
+#include "parsers/session/usage_once.h"
 #include "userspace/base/clock.h"
 #include "userspace/capture/core/event_source.h"
 #include "userspace/capture/core/kernel_counters.h"
@@ -53,12 +54,14 @@ struct Options {
   std::uint32_t destroy_retries = 40;
   std::uint64_t max_pace_ns = 600'000'000'000;
   std::size_t max_known_hosts = 4096;
+  std::size_t max_promised = 4096;  // background answers waited for; beyond it their estimate is final
   std::size_t max_cached_subjects = 16384;
   bool resumed = false;  // the kernel programs ran before this process
 };
 
 struct Stats {
   std::uint64_t exchanges = 0, ai_exchanges = 0, incomplete = 0, estimated = 0;
+  std::uint64_t repeats = 0;                      // answers whose usage had been counted before (polls, gateway hops)
   std::map<std::string, std::uint64_t> verdicts;  // by action
   std::map<std::string, std::uint64_t> would;     // by action, observed policies
   std::uint64_t admits = 0, pushes = 0, pushes_missed = 0, destroys = 0, destroys_gone = 0;
@@ -206,7 +209,9 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   void admit(Connection& connection, Pending& pending, model::Verdict verdict);
   void report(const model::Exchange& exchange, const model::Verdict& verdict, bool would, std::string_view text);
   void note_crossings(const ledger::Outcome& outcome);
-  void settle(Pending& pending);
+  // `repeat`: its usage was taken away, because another exchange has it.
+  void settle(Pending& pending, bool repeat);
+  bool settle_deferred(Pending& pending, bool repeat);
   void complete_usage(Pending& pending, const ledger::Settlement& settlement, const ledger::Amounts& charged,
                       bool stands);
   void fill_estimate(model::Exchange& exchange, std::uint64_t tokens);
@@ -234,6 +239,10 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   std::unordered_map<std::uint64_t, Orphan> orphans_;               // by cookie
   std::unordered_map<std::uint64_t, gate::SocketRef> sockets_;      // snapshot for find_socket()
   std::uint64_t sockets_read_ns_ = 0;
+  parsers::session::UsageOnce usage_once_;
+  // Answers that were only promised (background responses, runs): whose reservation stands until a poll brings the
+  // usage.
+  std::unordered_map<std::string, std::uint64_t> promised_;  // response id -> exchange id
   std::unordered_set<std::string> ai_hosts_;
   std::set<std::vector<std::uint8_t>> ai_endpoints_;
   std::set<std::vector<std::uint8_t>> plain_endpoints_;

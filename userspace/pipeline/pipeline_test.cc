@@ -416,5 +416,54 @@ TEST_F(PipelineTest, CopyingStopsWhereNothingIsOfInterestUntilPoliciesChange) {
   EXPECT_EQ(conn(c).admit.flags & PN_ADMIT_IGNORE, 0U);
 }
 
+// ---- answers that are looked at again
+// ---------------------------------------------------------------------------------
+
+std::string background_request() {
+  const std::string body = R"({"model":"gpt-4o-mini","input":"Think.","background":true,"max_output_tokens":100})";
+  return "POST /v1/responses HTTP/1.1\r\nHost: api.openai.com\r\nContent-Type: application/json\r\nContent-Length: " +
+         std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+
+std::string response_answer(std::string_view status, std::string_view usage) {
+  const std::string body = R"({"id":"resp_1","object":"response","model":"gpt-4o-mini","output":[],"status":")" +
+                           std::string(status) + R"(","usage":)" + std::string(usage) + "}";
+  return "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
+         "\r\n\r\n" + body;
+}
+
+constexpr char kPoll[] = "GET /v1/responses/resp_1 HTTP/1.1\r\nHost: api.openai.com\r\n\r\n";
+constexpr char kThousand[] = R"({"input_tokens":900,"output_tokens":100,"total_tokens":1000})";
+
+TEST_F(PipelineTest, APolledAnswerIsChargedOnceAndToWhoAskedForIt) {
+  apply("kind: Policy\nname: p\nmode: enforce\nbudgets:\n  - { name: t, tokens: 100000 }\n");
+  const auto asks = kernel_.connect(7), polls = kernel_.connect(7);
+  kernel_.write(asks, background_request());
+  kernel_.answer(asks, response_answer("queued", "null"));
+  EXPECT_GT(spent("p", "t"), 0) << "the reservation stands while nothing is known";
+  EXPECT_EQ(last().usage_status, model::UsageStatus::kUnknown);
+  kernel_.write(polls, kPoll);
+  kernel_.answer(polls, response_answer("in_progress", "null"));
+  EXPECT_FALSE(last().usage.input_tokens.has_value());
+  for (int i = 0; i < 3; ++i) {
+    kernel_.write(polls, kPoll);
+    kernel_.answer(polls, response_answer("completed", kThousand));
+    EXPECT_EQ(spent("p", "t"), 1000);
+    EXPECT_EQ(last().usage.input_tokens.has_value(), i == 0);
+  }
+  EXPECT_EQ(reserved("p", "t"), 0);
+  EXPECT_EQ(pipeline_->stats().repeats, 2U);
+}
+
+TEST_F(PipelineTest, AnAnswerWhoseCallWasNotSeenIsChargedToTheFirstLookAtIt) {
+  apply("kind: Policy\nname: p\nmode: enforce\nbudgets:\n  - { name: t, tokens: 100000 }\n");
+  const auto c = kernel_.connect(7);
+  for (int i = 0; i < 2; ++i) {
+    kernel_.write(c, kPoll);
+    kernel_.answer(c, response_answer("completed", kThousand));
+    EXPECT_EQ(spent("p", "t"), 1000);
+  }
+}
+
 }  // namespace
 }  // namespace penstock::pipeline

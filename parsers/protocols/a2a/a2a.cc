@@ -5,6 +5,8 @@
 #include "parsers/dialects/facts.h"
 #include "parsers/dialects/json_rpc.h"
 #include "parsers/dialects/paths.h"
+#include "parsers/dialects/trace.h"
+#include "parsers/protocols/a2a/grpc.h"
 
 namespace penstock::parsers::protocols {
 namespace {
@@ -66,6 +68,8 @@ class A2a final : public Decoder {
       body = body["params"];
     }
     dialects::take_string(body["message"]["contextId"], exchange.conversation_id);
+    for (const Json metadata : {body["metadata"], body["message"]["metadata"]})
+      dialects::take_traceparent(dialects::string_of(metadata["traceparent"]).value_or(""), exchange.trace);
     return true;
   }
 
@@ -91,7 +95,7 @@ std::unique_ptr<Decoder> open(const RequestHead& head) {
   const dialects::Segments path(head.path);
   if (head.method == "GET" && path.tail(1) == ".well-known" && (path.tail(0) == "agent-card.json" || path.tail(0) == "agent.json"))
     return std::make_unique<A2a>("GetAgentCard");
-  if (path.tail(1).ends_with(".A2AService")) return std::make_unique<A2a>(path.tail(0));
+  if (auto decoder = a2a::open_grpc(head.path)) return decoder;
   const bool certain = !head.header("a2a-version").empty() || !head.header("a2a-extensions").empty() ||
                        wire::http::media_type(head.header("content-type")) == "application/a2a+json" ||
                        wire::http::media_type(head.header("accept")) == "application/a2a+json";

@@ -4,6 +4,7 @@
 
 #include "parsers/dialects/facts.h"
 #include "parsers/dialects/json_rpc.h"
+#include "parsers/dialects/trace.h"
 
 namespace penstock::parsers::protocols::mcp {
 namespace {
@@ -26,6 +27,8 @@ bool is_named_like_a_method(std::string_view method) {
 }
 
 void read_request(Json message, model::Exchange& exchange) {
+  // The message's own context is closer to the call than that of the connection that carries it.
+  dialects::take_traceparent(dialects::string_of(message["params"]["_meta"]["traceparent"]).value_or(""), exchange.trace);
   if (message["method"].string_or("") != "tools/call") return;
   dialects::add_tool_call(exchange, dialects::call_id(message["id"]), dialects::string_of(message["params"]["name"]).value_or(""));
 }

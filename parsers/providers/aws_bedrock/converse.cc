@@ -31,7 +31,7 @@ void read_tool_use(Json use, model::Exchange& exchange) {
   if (!use.is_object() || !use.complete()) return;
   if (use["type"].string_or("") == "server_tool_use") return;  // Amazon runs it
   dialects::add_tool_call(exchange, dialects::call_id(use["toolUseId"]), dialects::string_of(use["name"]).value_or(""));
-  exchange.output_text_bytes += use["input"].text_bytes();
+  if (use["input"].size() != 0) exchange.output_text_bytes += dialects::generated_bytes(use["input"]);
 }
 
 }  // namespace

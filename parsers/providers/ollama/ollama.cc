@@ -50,7 +50,7 @@ class Native : public Decoder {
     for (Json text : {message["content"], message["thinking"], line["response"], line["thinking"]})
       exchange.output_text_bytes += text.text_bytes();
     for (Json call : message["tool_calls"].items()) {
-      exchange.output_text_bytes += call["function"]["arguments"].text_bytes();
+      exchange.output_text_bytes += dialects::generated_bytes(call["function"]["arguments"]);
       if (!call.complete()) continue;
       dialects::add_tool_call(exchange, dialects::call_id(call["id"]), dialects::string_of(call["function"]["name"]).value_or(""));
     }

@@ -25,20 +25,28 @@ std::string_view Headers::get(std::string_view name) const {
   return {};
 }
 
-bool Parser::prelude_valid() const {
+bool Parser::prelude_valid() {
   const std::uint32_t total = read32(head_.data());
   const std::uint32_t headers = read32(head_.data() + 4);
   if (total < kOverhead || total > limits::kEventStreamMessageBytes) return false;
   if (headers > total - kOverhead || headers > limits::kEventStreamHeaderBytes) return false;
-  return crc(0, head_.data(), 8) == read32(head_.data() + 8);
+  crc_ = crc(0, head_.data(), 8);
+  return crc_ == read32(head_.data() + 8);
+}
+
+// Gathers up to `size` bytes that may come in pieces.
+void Parser::take_head(std::span<const std::uint8_t>& bytes, std::size_t size) {
+  const std::size_t take = std::min(bytes.size(), size - have_);
+  std::copy_n(bytes.begin(), take, head_.begin() + static_cast<std::ptrdiff_t>(have_));
+  have_ += take;
+  bytes = bytes.subspan(take);
 }
 
 ParseState Parser::feed(std::span<const std::uint8_t> bytes) {
   while (!bytes.empty()) {
     switch (state_) {
       case State::kPrelude:
-        head_[have_++] = bytes[0];
-        bytes = bytes.subspan(1);
+        take_head(bytes, head_.size());
         if (have_ == head_.size()) {
           if (prelude_valid()) {
             prelude();
@@ -73,8 +81,7 @@ ParseState Parser::feed(std::span<const std::uint8_t> bytes) {
         break;
       }
       case State::kCrc:
-        head_[have_++] = bytes[0];
-        bytes = bytes.subspan(1);
+        take_head(bytes, 4);
         if (have_ < 4) break;
         if (read32(head_.data()) != crc_) {
           fail();
@@ -94,7 +101,7 @@ void Parser::prelude() {
   const std::uint32_t total = read32(head_.data());
   headers_bytes_ = read32(head_.data() + 4);
   payload_bytes_ = total - kOverhead - headers_bytes_;
-  crc_ = crc(0, head_.data(), head_.size());
+  crc_ = crc(crc_, head_.data() + 8, 4);  // the message's covers the prelude's own
   have_ = 0;
   header_bytes_.clear();
   state_ = State::kHeaders;

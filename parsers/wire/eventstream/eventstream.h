@@ -61,7 +61,8 @@ class Parser {
 
  private:
   enum class State : std::uint8_t { kPrelude, kHeaders, kPayload, kCrc, kSync };
-  bool prelude_valid() const;
+  bool prelude_valid();
+  void take_head(std::span<const std::uint8_t>& bytes, std::size_t size);
   void prelude();
   bool read_headers();
   void headers_complete();

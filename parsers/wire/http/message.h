@@ -116,7 +116,7 @@ class Sink {
   // 1xx other than 101.
   virtual void on_interim(StreamId stream, const ResponseHead& head) { (void)stream, (void)head; }
   // 101 or a successful CONNECT: from here on the bytes of both directions are on_tunnel's. The stream has no
-  // on_response_end before the connection ends.
+  // on_response_end before the tunnel ends: on HTTP/1 with its connection, on HTTP/2 with its stream.
   virtual void on_tunnel_begin(StreamId stream, const ResponseHead& head) { (void)stream, (void)head; }
   virtual void on_tunnel(StreamId stream, Direction direction, std::span<const std::uint8_t> bytes, std::uint64_t pos) {
     (void)stream, (void)direction, (void)bytes, (void)pos;

@@ -72,7 +72,9 @@ void Connection::on_data(FrameReader& reader, std::uint32_t id, std::span<const 
   const auto found = streams_.find(id);
   if (found == streams_.end()) return;
   const Stream& stream = found->second;
-  if (reader.to_server()) {
+  if (stream.tunnel) {
+    sink_.on_tunnel(id, reader.to_server() ? Direction::kToServer : Direction::kToClient, bytes, pos);
+  } else if (reader.to_server()) {
     if (stream.request_head && !stream.request_ended) sink_.on_request_body(id, bytes, pos);
   } else if (stream.response_head && !stream.response_ended) {
     sink_.on_response_body(id, bytes, pos);
@@ -192,9 +194,11 @@ Connection::Stream& Connection::open_stream(std::uint32_t id) {
 
 void Connection::request_block(std::uint32_t id, bool end_of_stream, std::uint64_t begin, std::uint64_t end) {
   const auto found = streams_.find(id);
-  if (found != streams_.end() && found->second.request_head) {
-    if (found->second.request_ended) return;
-    if (end_of_stream) end_stream(true, id, decoded_, end);
+  if (found != streams_.end()) {
+    // Trailers. Or, joined late, a request that shows up behind its own answer: that stream has been reported without it.
+    const bool trailers = found->second.request_head && !found->second.request_ended;
+    if (trailers && end_of_stream) end_stream(true, id, decoded_, end);
+    last_request_ = std::max(last_request_, id);
     return;
   }
   if (id <= last_request_) {
@@ -225,8 +229,10 @@ void Connection::request_block(std::uint32_t id, bool end_of_stream, std::uint64
   Stream& stream = open_stream(id);
   stream.request_head = true;
   stream.begin_pos = begin;
+  stream.connect = head.method == "CONNECT";
+  const bool complete = end_of_stream || stream.connect;
   sink_.on_request_head(id, head, begin);
-  if (end_of_stream) end_stream(true, id, {}, end);
+  if (complete) end_stream(true, id, {}, end);
 }
 
 void Connection::response_block(std::uint32_t id, bool end_of_stream, std::uint64_t begin) {
@@ -260,7 +266,12 @@ void Connection::response_block(std::uint32_t id, bool end_of_stream, std::uint6
   Stream& stream = found == streams_.end() ? open_stream(id) : found->second;
   if (!stream.request_head) stream.request_ended = true;
   stream.response_head = true;
-  sink_.on_response_head(id, head, begin);
+  stream.tunnel = stream.connect && head.status >= 200 && head.status < 300;
+  if (stream.tunnel) {
+    sink_.on_tunnel_begin(id, head);
+  } else {
+    sink_.on_response_head(id, head, begin);
+  }
   if (end_of_stream) end_stream(false, id, {}, 0);
 }
 

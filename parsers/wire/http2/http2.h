@@ -45,6 +45,8 @@ class Connection final : private FrameReader::Events {
     bool request_ended = false;
     bool response_head = false;
     bool response_ended = false;
+    bool connect = false;           // its request ends with its head (RFC 9113 §8.5, RFC 8441)
+    bool tunnel = false;            // and was granted: DATA of both directions is the tunnel's
   };
   struct Half {
     Half(bool to_server, FrameReader::Start start, Events& events)

@@ -120,6 +120,8 @@ class Scanner {
   }
 
   const char* fail(const char* end, ParseState why = ParseState::kInvalid) {
+    // What came of an open string counts, wherever the pieces ended.
+    if (in_string() && !is_key_) handler_.string_progress(decoded_);
     state_ = State::kError;
     error_ = why;
     return end;

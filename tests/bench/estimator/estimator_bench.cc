@@ -1,0 +1,162 @@
+// How far off the estimates are, where the truth is known: recorded answers whose usage is hidden from the estimator.
+//   estimator_bench FOLDER [--csv]        FOLDER: HAR files; --csv: every call instead of the summary
+//
+//   as they come   each call is estimated before its own usage is learnt, in recorded order: what a fresh installation sees
+//   calibrated     ten folds: each tenth is estimated with what the other nine tenths have taught
+//
+// Text only: no media, nothing that the provider adds by itself (stored conversations, its own tools, extra passes), the request
+// as it was sent. Recordings whose request cannot be the one that was counted (more tokens than bytes, or 1 token for 20 bytes)
+// were edited, and are left out and counted. Output: answers without hidden reasoning.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "parsers/decode/har.h"
+#include "parsers/session/session.h"
+#include "userspace/ledger/usage_models.h"
+
+using namespace penstock;
+
+namespace {
+
+struct Collector final : parsers::ExchangeSink {
+  std::vector<model::Exchange> exchanges;
+  void on_request_head(model::Exchange&) override {}
+  void on_request(model::Exchange&, std::uint64_t) override {}
+  void on_progress(model::Exchange&) override {}
+  void on_complete(model::Exchange& exchange) override { exchanges.push_back(exchange); }
+};
+
+struct Population {
+  std::vector<model::Exchange> calls;
+  std::size_t edited = 0;
+};
+
+bool text_only(const model::Exchange& e) {
+  const bool generates = e.operation == "chat" || e.operation == "generate_content" || e.operation == "text_completion";
+  return e.kind == model::Kind::kLlm && generates && e.usage_status == model::UsageStatus::kExact && e.usage.input_tokens.value_or(0) > 0 &&
+         e.usage.output_tokens.value_or(0) > 0 && e.request.body_bytes > 0 && e.request.media_parts == 0 && !e.request.stored_context &&
+         e.iterations.empty() && !e.usage.web_search_requests && !ledger::offers_server_side_tools(e.request) && !e.error;
+}
+
+Population read(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder))
+    if (entry.path().extension() == ".har") files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  Population out;
+  for (const auto& file : files) {
+    std::ifstream input(file, std::ios::binary);
+    const std::string text(std::istreambuf_iterator<char>(input), {});
+    Collector collector;
+    (void)parsers::decode::read_har(text, [&](const parsers::decode::HarEntry& entry) {
+      if (!entry.request_recorded || entry.web_socket) return;
+      const parsers::decode::Conversation conversation = parsers::decode::as_http1(entry);
+      parsers::decode::replay(conversation, *parsers::session::make_connection_parser(conversation.endpoint, false, collector));
+    });
+    for (model::Exchange& e : collector.exchanges) {
+      if (!text_only(e)) continue;
+      const std::uint64_t tokens = *e.usage.input_tokens, bytes = e.request.body_bytes;
+      if (tokens > bytes + 500 || tokens < e.request.text_bytes / 20) {
+        ++out.edited;
+      } else {
+        out.calls.push_back(std::move(e));
+      }
+    }
+  }
+  return out;
+}
+
+struct Estimate {
+  std::uint64_t input = 0, output = 0;
+};
+
+std::vector<Estimate> as_they_come(const std::vector<model::Exchange>& calls) {
+  ledger::UsageModels models(512);
+  std::vector<Estimate> out;
+  for (const model::Exchange& e : calls) {
+    out.push_back({models.input_tokens(e), models.output_tokens(e)});
+    models.learn(e);
+  }
+  return out;
+}
+
+std::vector<Estimate> calibrated(const std::vector<model::Exchange>& calls) {
+  constexpr std::size_t kFolds = 10;
+  std::vector<Estimate> out(calls.size());
+  for (std::size_t fold = 0; fold < kFolds; ++fold) {
+    ledger::UsageModels models(512);
+    for (std::size_t i = 0; i < calls.size(); ++i)
+      if (i % kFolds != fold) models.learn(calls[i]);
+    for (std::size_t i = fold; i < calls.size(); i += kFolds) out[i] = {models.input_tokens(calls[i]), models.output_tokens(calls[i])};
+  }
+  return out;
+}
+
+double off(std::uint64_t estimate, std::uint64_t truth) {
+  return std::abs(static_cast<double>(estimate) - static_cast<double>(truth)) / static_cast<double>(truth);
+}
+
+double percentile(std::vector<double> values, double which) {
+  if (values.empty()) return 0;
+  const auto at = static_cast<std::size_t>(static_cast<double>(values.size() - 1) * which);
+  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(at), values.end());
+  return 100 * values[at];
+}
+
+void line(std::string_view method, std::string_view what, std::string_view size, const std::vector<double>& errors) {
+  fmt::print("{:<14} {:<7} {:<18} {:>6} {:>9.1f} % {:>9.1f} %\n", method, what, size, errors.size(), percentile(errors, 0.5), percentile(errors, 0.9));
+}
+
+void report(std::string_view method, const std::vector<model::Exchange>& calls, const std::vector<Estimate>& estimates) {
+  for (const std::uint64_t least : {0, 100, 1000}) {
+    std::vector<double> input, output, total;
+    for (std::size_t i = 0; i < calls.size(); ++i) {
+      const model::Usage& truth = calls[i].usage;
+      const bool hidden = truth.reasoning_tokens.value_or(0) > 0;
+      if (*truth.input_tokens >= least) input.push_back(off(estimates[i].input, *truth.input_tokens));
+      if (!hidden && *truth.output_tokens >= least) output.push_back(off(estimates[i].output, *truth.output_tokens));
+      const std::uint64_t sum = *truth.input_tokens + *truth.output_tokens;
+      if (!hidden && sum >= least) total.push_back(off(estimates[i].input + estimates[i].output, sum));
+    }
+    const std::string size = least == 0 ? "any" : fmt::format("{} or more", least);
+    line(method, "input", size, input);
+    line(method, "output", size, output);
+    line(method, "total", size, total);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    std::fprintf(stderr, "usage: %s FOLDER [--csv]\n", argv[0]);
+    return 2;
+  }
+  const Population population = read(argv[1]);
+  const auto& calls = population.calls;
+  const std::vector<Estimate> cold = as_they_come(calls), warm = calibrated(calls);
+  if (argc > 2 && std::string_view(argv[2]) == "--csv") {
+    fmt::print("provider,model,body_bytes,text_bytes,tool_bytes,schema_bytes,definition_text_bytes,tools,input,cold_input,warm_input,output_bytes,calls,output,cold_output,warm_output,reasoning,id\n");
+    for (std::size_t i = 0; i < calls.size(); ++i) {
+      const model::Exchange& e = calls[i];
+      fmt::print("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", e.provider, e.request_model, e.request.body_bytes - e.request.media_bytes, e.request.text_bytes,
+                 e.request.tool_bytes, e.request.schema_bytes, e.request.definition_text_bytes, e.request.offered_tools.size(), *e.usage.input_tokens, cold[i].input, warm[i].input,
+                 e.output_text_bytes, e.tool_calls.size(), *e.usage.output_tokens, cold[i].output, warm[i].output, e.usage.reasoning_tokens.value_or(0), e.response_id);
+    }
+    return 0;
+  }
+  fmt::print("{} calls, {} left out because their request was edited\n\n", calls.size(), population.edited);
+  fmt::print("{:<14} {:<7} {:<18} {:>6} {:>11} {:>11}\n", "method", "what", "tokens", "calls", "median", "p90");
+  report("as they come", calls, cold);
+  report("calibrated", calls, warm);
+}

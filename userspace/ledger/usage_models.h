@@ -1,0 +1,46 @@
+// What a call has taken where its provider does not say: one model of the input and one of the output per provider and
+// model name, each learnt from the answers that did say, with what is known of the tokenizer's family to begin with.
+// Thread: one (the ledger's). Memory: a bounded number of models; those beyond it are estimated by their family.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "userspace/ledger/token_model.h"
+#include "userspace/model/exchange.h"
+
+namespace penstock::ledger {
+
+class UsageModels {
+ public:
+  explicit UsageModels(std::size_t max_models);
+
+  // Expected tokens of the request's text and tools; media are not in it.
+  std::uint64_t input_tokens(const model::Exchange& exchange) const;
+  // Expected tokens of the answer as far as it was seen; 0 when nothing was.
+  std::uint64_t output_tokens(const model::Exchange& exchange) const;
+  // Feed completed exchanges with exact usage.
+  void learn(const model::Exchange& exchange);
+
+ private:
+  struct Pair {
+    TokenModel input;
+    TokenModel output;
+    double hidden_tokens = 0;  // per answer
+  };
+  const Pair& find(const model::Exchange& exchange) const;
+  Pair* own(const model::Exchange& exchange, const Pair& family);
+
+  std::size_t max_models_;
+  std::unordered_map<std::string, Pair> models_;
+  std::vector<Pair> families_;
+};
+
+// "provider/model", bounded.
+std::string key_of_model(const model::Exchange& exchange);
+// Tools that run at the provider are offered by reserved names; their results are input that no request shows.
+bool offers_server_side_tools(const model::RequestFacts& facts);
+
+}  // namespace penstock::ledger
