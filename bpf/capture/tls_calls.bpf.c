@@ -12,7 +12,7 @@
  * A write inside a write (SSL_write over ssl_write_internal, TLS in TLS) is one call: the outermost counts. A write inside a
  * read is a call of its own: callbacks of the library may run any code of the program. Libraries that
  * encrypt into memory (Node, asyncio) send after the call returned: the thread remembers up to PN_PENDING such writes, with
- * a fingerprint of the ciphertext, taken where the library hands it on (BIO_write), that the send is recognised by.
+ * a fingerprint of the ciphertext, taken where the library hands it on (the write of its BIO), that the send is recognised by.
  */
 #include "lib/gate_close.h"
 

@@ -22,7 +22,8 @@ using namespace std::string_view_literals;
 
 constexpr auto kWriteInternal = "ssl_write_internal"sv;
 constexpr auto kReadInternal = "ssl_read_internal"sv;
-constexpr std::array kAnchors{kWriteInternal, kReadInternal};
+constexpr auto kMemoryBio = "memory buffer"sv;
+constexpr std::array kAnchors{kWriteInternal, kReadInternal, kMemoryBio};
 constexpr std::size_t kMaxSitesPerDirection = 4;
 
 struct Direction {
@@ -181,12 +182,35 @@ bool by_exports(const ElfImage& image, const Direction& d, AttachPlan& plan) {
   return !plan.sites.empty();
 }
 
+// The write of OpenSSL's memory BIO, whose sends follow later; other BIOs send by themselves and need no probe. No symbol:
+// BIO_METHOD {int type; char* name; bwrite; bwrite_old; …} (include/internal/bio.h) of the name "memory buffer" points to it.
+std::optional<std::uint64_t> memory_bio_write(const ElfImage& image) {
+  const std::vector<std::uint64_t> names = whole_strings(image, kMemoryBio, image.anchor(kMemoryBio));
+  const std::vector<ElfImage::Relocation> words = image.relative_relocations();
+  for (const ElfImage::Relocation& name : words) {
+    if (std::find(names.begin(), names.end(), name.addend) == names.end()) continue;
+    const auto write = std::lower_bound(words.begin(), words.end(), name.where + 16,
+                                        [](const ElfImage::Relocation& r, std::uint64_t where) { return r.where < where; });
+    if (write != words.end() && write->where == name.where + 16 && image.in_code(write->addend)) return write->addend;
+  }
+  return std::nullopt;
+}
+
+// Where the library's records can be seen on their way out; at the least BIO_write, by which all of them leave.
+void add_record_site(const ElfImage& image, std::optional<std::uint64_t> memory_write, AttachPlan& plan) {
+  const auto any = image.dynamic_symbol("BIO_write");
+  if (!memory_write && (!any || !any->function)) return;
+  const std::string_view what = memory_write ? "mem_write" : "BIO_write";
+  if (auto site = probe_site(image, memory_write.value_or(any ? any->vaddr : 0), CallShape::kTlsRecord, std::string(what), false))
+    plan.sites.push_back(std::move(*site));
+}
+
 base::Result<std::optional<AttachPlan>> locate(const ElfImage& image) {
   AttachPlan plan{"openssl", {}, {}};
-  // Every record leaves by this function, whatever kind of BIO the program chose. Alone it is libcrypto's part of libssl.
-  if (const auto record = image.dynamic_symbol("BIO_write"); record && record->function)
-    if (auto site = probe_site(image, record->vaddr, CallShape::kTlsRecord, "BIO_write", false)) plan.sites.push_back(std::move(*site));
-  if (image.soname().starts_with("libcrypto.so") && !plan.sites.empty()) return std::optional<AttachPlan>(std::move(plan));
+  // Alone it is libcrypto's part of libssl.
+  const bool libcrypto = image.soname().starts_with("libcrypto.so");
+  add_record_site(image, libcrypto ? memory_bio_write(image) : std::nullopt, plan);
+  if (libcrypto && !plan.sites.empty()) return std::optional<AttachPlan>(std::move(plan));
   const std::size_t helpers = plan.sites.size();
   for (const Direction& d : {kWrite, kRead}) {
     AttachPlan part;
