@@ -22,9 +22,6 @@ PENSTOCK, PENSTOCKD = BUILD / 'penstock', BUILD / 'penstockd'
 # Exit codes of both programs (docs/CLI.md).
 FAILURE, USAGE, PRIVILEGE, UNSUPPORTED, UNAVAILABLE, NOT_FOUND = range(1, 7)
 
-# The names under which the fake provider is reached: each is configured as an endpoint of that provider.
-HOSTS = {'chat': 'fake.test', 'responses': 'fake.test', 'messages': 'anthropic.fake.test'}
-
 
 def cgroup2_root():
     with open('/proc/self/mounts') as mounts:
@@ -73,7 +70,7 @@ class _UnixConnection(http.client.HTTPConnection):
 class Daemon:
     """One penstockd with private state; may be killed and started again on the same state."""
 
-    def __init__(self, folder, config='', policies='', arguments=()):
+    def __init__(self, folder, config='', policies='', arguments=(), images=()):
         self.folder = folder
         self.socket = os.path.join(folder, 'penstock.sock')
         self.state = os.path.join(folder, 'state')
@@ -83,7 +80,7 @@ class Daemon:
             s.bind(('127.0.0.1', 0))
             self.port = s.getsockname()[1]
         # Never seen before by a daemon with a fresh state: examined before it is ready, not at the first run.
-        config += f'images: ["{rig.node()}"]\n'
+        config += 'images: [' + ', '.join(f'"{i}"' for i in dict.fromkeys([rig.node(), *images])) + ']\n'
         self.config = os.path.join(folder, 'config.yaml')
         self.policies = os.path.join(folder, 'policies.yaml')
         with open(self.policies, 'w') as f:
@@ -241,10 +238,11 @@ class Case(unittest.TestCase):
     def endpoints(self):
         return ('endpoints:\n'
                 f'  "fake.test:{self.provider.port}": openai\n'
+                f'  "h2.fake.test:{self.provider.port}": openai\n'
                 f'  "anthropic.fake.test:{self.provider.port}": anthropic\n')
 
-    def start_daemon(self, policies='', config='', arguments=()):
-        self.daemon = Daemon(self.folder, self.endpoints() + config, policies, arguments)
+    def start_daemon(self, policies='', config='', arguments=(), images=()):
+        self.daemon = Daemon(self.folder, self.endpoints() + config, policies, arguments, images)
         self.addCleanup(self._end_daemon, self.daemon)
         return self.daemon.start()
 
@@ -266,8 +264,8 @@ class Case(unittest.TestCase):
         return scope
 
     def client(self, kind, requests, api=None, scope=None, **plan):
-        api = api or rig.CLIENTS[kind][2][0]
-        client = rig.Client(kind, self.provider.base(HOSTS[api]), self.provider.ca, requests, api=api,
+        api = api or {**rig.CLIENTS, **rig.RUNTIMES}[kind][2][0]
+        client = rig.Client(kind, self.provider.base(rig.host_of(kind, api)), self.provider.ca, requests, api=api,
                             cgroup=scope.directory if scope else None, **plan)
         self.addCleanup(client.stop)
         return client

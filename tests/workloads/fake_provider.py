@@ -3,11 +3,12 @@
 
     fake_provider.py --log FILE [--port N] [--host 127.0.0.1] [--dir DIR]
 
+HTTP/2 is spoken with clients that offer it to the name h2.fake.test (or offer nothing else), HTTP/1.1 otherwise.
 It answers as `answers.py` describes and writes one JSON line per event to FILE. TLS runs over memory BIOs, so that arrival
 times and byte counts are those of the raw ciphertext, taken before anything is decrypted. Events (all with `event`, `conn`,
 `mono_ns` CLOCK_MONOTONIC, `real_ns` Unix time):
     open       peer_port local_port
-    handshake  version; raw bytes counted by `raw_bytes` below begin after it
+    handshake  version alpn; raw bytes counted by `raw_bytes` below begin after it
     request    id seq method path host model stream head_bytes body_bytes body_sha256 first_mono_ns first_rx_ns: when the first
                raw byte of this request reached this program, and (Unix time) the kernel
     answer     id status response_id provider model stream gzip usage tools finish_reason: what is about to be sent; usage is
@@ -37,12 +38,16 @@ import tempfile
 import time
 import zlib
 
+import h2.exceptions
+
 import answers
+import http2
 
 MAX_HEAD = 256 * 1024
 MAX_BODY = 64 * 1024 * 1024
 SO_TIMESTAMPNS = 35
-NAMES = ['anthropic.fake.test', 'api.openai.com', 'api.anthropic.com', 'fake.test', 'localhost']
+H2_NAME = 'h2.fake.test'
+NAMES = ['anthropic.fake.test', 'api.openai.com', 'api.anthropic.com', 'fake.test', H2_NAME, 'localhost']
 
 
 def make_certificate(folder):
@@ -177,7 +182,9 @@ class Connection:
         self.unsent = bytearray()
         self.writable = asyncio.Event()
         self.queue = asyncio.Queue()
-        self.current = None          # (id, chunks sent) of the answer under way
+        self.http2 = None            # set once ALPN has chosen it
+        self.current = {}            # id -> chunks sent, of the answers under way
+        self.answering = set()       # tasks, HTTP/2 only: its answers do not wait for each other
         self.open = True
         self.log.write('open', number, peer_port=peer_port, local_port=server.port)
         self.loop.add_reader(sock.fileno(), self.on_readable)
@@ -209,7 +216,7 @@ class Connection:
                 return self.end('close')
             except ssl.SSLError as e:
                 return self.end('tls_error', str(e))
-            except (BadRequest, ValueError) as e:
+            except (BadRequest, ValueError, h2.exceptions.H2Error) as e:
                 return self.end('error', f'bad request: {e}')
             if not self.open:
                 return
@@ -222,7 +229,9 @@ class Connection:
             except ssl.SSLWantReadError:
                 return self.flush()
             self.established = True
-            self.log.write('handshake', self.number, version=self.tls.version())
+            self.log.write('handshake', self.number, version=self.tls.version(), alpn=self.tls.selected_alpn_protocol())
+            if self.tls.selected_alpn_protocol() == 'h2':
+                self.http2 = http2.Http2(self.send)
             self.flush()
             data = data[len(data) - self.incoming.pending:]  # the handshake's own bytes are not a request's
         if data:
@@ -237,24 +246,35 @@ class Connection:
             if not plain:
                 raise ssl.SSLZeroReturnError
             self.plain_bytes += len(plain)
-            self.reader.feed(plain)
+            if self.http2 is None:
+                self.reader.feed(plain)
+                continue
+            for stream, method, target, headers, head_bytes, body in self.http2.feed(plain):
+                self.on_request(Request(method, target, headers, body), head_bytes, now, rx, stream)
         self.flush()
         while (taken := self.reader.next()) is not None:
-            request, head_bytes = taken
-            self.requests += 1
-            first = self.first or (now, rx)
-            # What follows in the same read belongs to the next request, which arrived no earlier than this read.
-            self.first = (now, rx) if self.reader.buffer or self.incoming.pending else None
-            script = answers.script_of(request.headers, request.json)
-            self.log.write('request', self.number, id=script.id, seq=self.requests, method=request.method, path=request.path,
-                           host=request.headers.get('host', ''), model=request.json.get('model'),
-                           stream=bool(request.json.get('stream')), head_bytes=head_bytes, body_bytes=len(request.body),
-                           body_sha256=hashlib.sha256(request.body).hexdigest(), peer_port=self.peer_port,
-                           first_mono_ns=first[0], first_rx_ns=first[1])
-            self.queue.put_nowait((request, script))
+            self.on_request(*taken, now, rx)
         if self.reader.expects_continue:
             self.reader.expects_continue = False
             self.send(b'HTTP/1.1 100 Continue\r\n\r\n')
+
+    def on_request(self, request, head_bytes, now, rx, stream=None):
+        self.requests += 1
+        first = self.first or (now, rx)
+        # What follows in the same read belongs to the next request, which arrived no earlier than this read.
+        more = self.http2.streams if self.http2 else self.reader.buffer
+        self.first = (now, rx) if more or self.incoming.pending else None
+        script = answers.script_of(request.headers, request.json)
+        self.log.write('request', self.number, id=script.id, seq=self.requests, method=request.method, path=request.path,
+                       host=request.headers.get('host', ''), model=request.json.get('model'),
+                       stream=bool(request.json.get('stream')), head_bytes=head_bytes, body_bytes=len(request.body),
+                       body_sha256=hashlib.sha256(request.body).hexdigest(), peer_port=self.peer_port,
+                       first_mono_ns=first[0], first_rx_ns=first[1])
+        if stream is None:
+            return self.queue.put_nowait((request, script))
+        task = self.loop.create_task(self.serve_one(request, script, False, stream))
+        self.answering.add(task)
+        task.add_done_callback(self.answering.discard)
 
     # --- sending
 
@@ -290,16 +310,18 @@ class Connection:
     async def serve(self):
         while True:
             request, script = await self.queue.get()
-            self.current = [script.id, 0]
             close = script.close or request.headers.get('connection', '').lower() == 'close'
-            await self.answer(request, script, close)
-            if self.open:
-                self.log.write('done', self.number, id=script.id, chunks=self.current[1])
-                self.current = None
-                if close:
-                    return self.end('close')
+            await self.serve_one(request, script, close)
+            if self.open and close:
+                return self.end('close')
 
-    async def answer(self, request, script, close):
+    async def serve_one(self, request, script, close, stream=None):
+        self.current[script.id] = 0
+        await self.answer(request, script, close, stream)
+        if self.open:
+            self.log.write('done', self.number, id=script.id, chunks=self.current.pop(script.id))
+
+    async def answer(self, request, script, close, stream):
         route = answers.ROUTES.get(request.path) if request.method == 'POST' else None
         number = self.server.next_number()
         if script.hold:
@@ -320,27 +342,41 @@ class Connection:
             self.log.write('answer', self.number, id=script.id, status=status, model=None, stream=False, gzip=compress,
                            usage=None, tools=[], finish_reason=None, response_id=None,
                            provider=route.provider if route else None)
-            return self.whole(status, head, answers.error_body(route, status, number), compress)
+            return self.whole(status, head, answers.error_body(route, status, number), compress, stream)
         answer = route(script, request.json, number)
         usage = answers.expected_usage(script) if answer.tells_usage() else None
         self.log.write('answer', self.number, id=script.id, status=status, model=answer.model, stream=answer.stream,
                        gzip=compress, usage=usage, tools=answer.tools, finish_reason=answer.finish_reason(),
                        response_id=answer.response_id(), provider=answer.provider)
         if not answer.stream:
-            return self.whole(status, head, answer.body(), compress)
-        await self.streamed(answer, script, head, compress)
+            return self.whole(status, head, answer.body(), compress, stream)
+        await self.streamed(answer, script, head, compress, stream)
 
-    def whole(self, status, head, body, compress):
+    def whole(self, status, head, body, compress, stream):
         data = json.dumps(body).encode()
         if compress:
             deflate = zlib.compressobj(wbits=31)
             data = deflate.compress(data) + deflate.flush()
-        self.send(self.head_bytes(status, head + ['content-type: application/json', f'content-length: {len(data)}']) + data)
+        head = head + ['content-type: application/json', f'content-length: {len(data)}']
+        if stream is None:
+            return self.send(self.head_bytes(status, head) + data)
+        self.http2.begin(stream, status, head)
+        self.http2.data(stream, data)
+        self.http2.finish(stream)
 
-    async def streamed(self, answer, script, head, compress):
+    async def streamed(self, answer, script, head, compress, stream):
         deflate = zlib.compressobj(wbits=31) if compress else None
-        self.send(self.head_bytes(200, head + ['content-type: text/event-stream; charset=utf-8', 'cache-control: no-cache',
-                                               'transfer-encoding: chunked']))
+        head = head + ['content-type: text/event-stream; charset=utf-8', 'cache-control: no-cache']
+        if stream is None:
+            self.send(self.head_bytes(200, head + ['transfer-encoding: chunked']))
+        else:
+            self.http2.begin(stream, 200, head)
+
+        def send_piece(data):
+            if stream is None:
+                self.send(b'%x\r\n%s\r\n' % (len(data), data))
+            else:
+                self.http2.data(stream, data)
         for kind, data in answer.events():
             if kind == 'reset':
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
@@ -354,15 +390,20 @@ class Connection:
                 data = deflate.compress(data) + deflate.flush(zlib.Z_SYNC_FLUSH)
             if not self.open:
                 return
-            self.send(b'%x\r\n%s\r\n' % (len(data), data))
+            send_piece(data)
             if kind == 'content':
-                self.current[1] += 1
-                self.log.write('chunk', self.number, id=script.id, n=self.current[1], bytes=len(data))
+                self.current[script.id] += 1
+                self.log.write('chunk', self.number, id=script.id, n=self.current[script.id], bytes=len(data))
             await self.drain()
             if not self.open:
                 return
         tail = deflate.flush() if deflate else b''
-        self.send((b'%x\r\n%s\r\n' % (len(tail), tail) if tail else b'') + b'0\r\n\r\n')
+        if tail:
+            send_piece(tail)
+        if stream is None:
+            self.send(b'0\r\n\r\n')
+        else:
+            self.http2.finish(stream)
 
     @staticmethod
     def head_bytes(status, lines):
@@ -370,7 +411,7 @@ class Connection:
         return ('\r\n'.join([f'HTTP/1.1 {status} {reason.get(status, "Error")}', *lines]) + '\r\n\r\n').encode()
 
     def totals(self):
-        left = self.reader.buffer
+        left = self.http2.pending_bytes() if self.http2 else self.reader.buffer
         return {'peer_port': self.peer_port, 'requests': self.requests, 'raw_bytes': self.raw_bytes,
                 'plain_bytes': self.plain_bytes, 'sent_bytes': self.sent_bytes, 'leftover_bytes': len(left),
                 'leftover': bytes(left[:200]).decode('latin-1')}
@@ -379,26 +420,30 @@ class Connection:
         if not self.open:
             return
         self.open = False
-        if self.current is not None:
-            self.log.write('aborted', self.number, id=self.current[0], chunks=self.current[1])
+        for name, chunks in self.current.items():
+            self.log.write('aborted', self.number, id=name, chunks=chunks)
         self.log.write('end', self.number, how=how, why=why, **self.totals())
         self.loop.remove_reader(self.sock.fileno())
         self.loop.remove_writer(self.sock.fileno())
         self.sock.close()
         self.writable.set()
         self.server.connections.discard(self)
-        if asyncio.current_task() is not self.task:
-            self.task.cancel()
+        for task in {self.task, *self.answering} - {asyncio.current_task()}:
+            task.cancel()
 
 
 class Server:
     def __init__(self, loop, host, port, folder, log):
         self.loop, self.log = loop, log
         self.ca, chain, key = make_certificate(folder)
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.minimum_version = ssl.TLSVersion.TLSv1_3
-        self.context.load_cert_chain(chain, key)
-        self.context.set_alpn_protocols(['http/1.1'])
+        self.context = self.make_context(chain, key, ['http/1.1', 'h2'])
+        # A name of its own for HTTP/2: which protocol is spoken is the test's choice, not that of the client's offer.
+        preferring_h2 = self.make_context(chain, key, ['h2', 'http/1.1'])
+
+        def choose(tls, name, _):
+            if name == H2_NAME:
+                tls.context = preferring_h2
+        self.context.sni_callback = choose
         self.listener = socket.socket()
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind((host, port))
@@ -409,6 +454,14 @@ class Server:
         self.accepted = self.answered = 0
         self.permits = {}
         loop.add_reader(self.listener.fileno(), self.on_connection)
+
+    @staticmethod
+    def make_context(chain, key, protocols):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.load_cert_chain(chain, key)
+        context.set_alpn_protocols(protocols)
+        return context
 
     def next_number(self):
         self.answered += 1

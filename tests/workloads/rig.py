@@ -7,6 +7,7 @@ Waiting is always for a condition, polled, with a bound; a bound that is reached
 import atexit
 import ctypes
 import glob
+import hashlib
 import json
 import os
 import pathlib
@@ -20,7 +21,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WORKLOADS = ROOT / 'tests/workloads'
 PYTHON = '/usr/bin/python3'  # Debian's: links libssl.so.3 dynamically
-NAMES = ('fake.test', 'anthropic.fake.test', 'api.openai.com', 'api.anthropic.com')
+NAMES = ('fake.test', 'anthropic.fake.test', 'h2.fake.test', 'api.openai.com', 'api.anthropic.com')
 _SANDBOX = 'PENSTOCK_TEST_SANDBOX'
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
@@ -35,6 +36,19 @@ CLIENTS = {
     'openai_sdk': ('node', 'openai_sdk.mjs', ('chat', 'responses')),
     'anthropic_sdk': ('node', 'anthropic_sdk.mjs', ('messages',)),
 }
+# The other runtimes, in the same form. A kind that ends in _h2 reaches the provider under the name for which it prefers HTTP/2.
+RUNTIMES = {
+    'curl_h2': ('python', 'curl.py', ('chat', 'responses')),
+    'wget': ('python', 'wget.py', ('chat', 'responses', 'messages')),
+    'node_http2_h2': ('node', 'node_http2.mjs', ('chat', 'responses')),
+    'bun': ('bun', 'fetch.mjs', ('chat', 'responses', 'messages')),
+    'deno': ('deno', 'fetch.mjs', ('chat', 'responses', 'messages')),
+    'deno_h2': ('deno', 'fetch.mjs', ('chat', 'responses')),
+    'go': ('go', '', ('chat', 'responses', 'messages')),
+    'go_h2': ('go', '', ('chat', 'responses')),
+    'go_stripped': ('go_stripped', '', ('chat',)),
+    'go_pie': ('go_pie', '', ('chat',)),
+}
 MODELS = {'chat': 'gpt-4o-mini', 'responses': 'gpt-4o', 'messages': 'claude-haiku-4-5'}
 
 
@@ -44,6 +58,37 @@ def node():
     if not found:
         sys.exit('tests need the packages under .deps/: run scripts/setup first')
     return found[0]
+
+
+def program(name):
+    """The file of a runtime's program, which tests make the daemon examine before anything runs it."""
+    if name == 'node':
+        return node()
+    if name == 'python':
+        return PYTHON
+    if name.startswith('go'):
+        return go_client(name)
+    pattern = {'bun': '@oven/bun-linux-*/bin/bun', 'deno': '@deno/linux-*/deno', 'codex': '@openai/codex-linux-*/vendor/*/bin/codex',
+               'claude': '@anthropic-ai/claude-code-linux-*/claude'}[name]
+    found = glob.glob(str(ROOT / '.deps/node/node_modules' / pattern))
+    if not found:
+        sys.exit(f'{name} is missing under .deps/: run scripts/setup first')
+    return found[0]
+
+
+def go_client(name):
+    """The Go client, built once per version of its source."""
+    flags = {'go': [], 'go_stripped': ['-ldflags=-s -w'], 'go_pie': ['-buildmode=pie', '-ldflags=-s -w']}[name]
+    source, folder = WORKLOADS / 'go', ROOT / '.deps/go'
+    digest = hashlib.sha256((source / 'main.go').read_bytes()).hexdigest()[:16]
+    target = folder / f'{name}-{digest}'
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = f'{target}.{os.getpid()}'
+        subprocess.run(['go', 'build', *flags, '-o', partial, '.'], cwd=source, check=True,
+                       env={**os.environ, 'CGO_ENABLED': '0', 'GOCACHE': str(folder / 'cache'), 'GOFLAGS': '-mod=mod', 'GOPROXY': 'off'})
+        os.rename(partial, target)
+    return str(target)
 
 
 def die_with_parent():
@@ -210,26 +255,35 @@ class Provider:
         self.process.stdout.close()
 
 
+def host_of(kind, api):
+    if kind.endswith('_h2'):
+        return 'h2.fake.test'
+    return 'anthropic.fake.test' if api == 'messages' else 'fake.test'
+
+
 class Client:
     """One run of a client program. `answers` fills as they come."""
 
     def __init__(self, kind, base, ca, requests, api=None, model=None, prefix=(), cgroup=None,
                  environment=None, **plan):
-        interpreter, program, apis = CLIENTS[kind]
+        interpreter, script, apis = {**CLIENTS, **RUNTIMES}[kind]
         self.kind, self.api = kind, api or apis[0]
         self.model = model or MODELS[self.api]
         self.requests = requests
         plan.update(base=base, ca=ca, api=self.api, model=self.model, requests=requests)
-        executable = PYTHON if interpreter == 'python' else node()
+        if kind == 'curl_h2':
+            plan['http'] = 2
         # Temporary files go where the provider's are: what a killed client leaves is removed with them.
         environment = {**os.environ, **(environment or {}), 'TMPDIR': os.path.dirname(ca), 'NODE_EXTRA_CA_CERTS': ca,
-                       'PYTHONDONTWRITEBYTECODE': '1'}
+                       'DENO_CERT': ca, 'DENO_DIR': os.path.join(os.path.dirname(ca), 'deno'), 'DENO_NO_UPDATE_CHECK': '1',
+                       'SSL_CERT_FILE': ca, 'PYTHONDONTWRITEBYTECODE': '1'}
         text = json.dumps(plan)
         if len(text) > 100_000:  # one argument may not be longer than 128 KiB
             with tempfile.NamedTemporaryFile('w', dir=os.path.dirname(ca), prefix='plan-', delete=False) as f:
                 f.write(text)
             text = '@' + f.name
-        self.command = [*prefix, executable, WORKLOADS / 'clients' / program, text]
+        command = [program(interpreter), *(['run', '--allow-all', '--quiet'] if interpreter == 'deno' else [])]
+        self.command = [*prefix, *command, *([WORKLOADS / 'clients' / script] if script else []), text]
         self.process = spawn(self.command, cgroup, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
                              start_new_session=True)
         self.lines = Lines(self.process.stdout)

@@ -19,7 +19,8 @@ class Workload(unittest.TestCase):
         self.addCleanup(self.provider.stop)
 
     def client(self, kind, requests, **plan):
-        client = rig.Client(kind, self.provider.base(), self.provider.ca, requests, **plan)
+        host = rig.host_of(kind, plan.get('api', 'chat')) if kind in rig.RUNTIMES else 'fake.test'
+        client = rig.Client(kind, self.provider.base(host), self.provider.ca, requests, **plan)
         self.addCleanup(client.stop)
         return client
 
@@ -33,7 +34,8 @@ class Workload(unittest.TestCase):
             self.assertEqual(answer['status'], told['status'])
             self.assertEqual(answer['model'], told['model'])
             self.assertEqual(answer['usage'], {'in': told['usage']['input_tokens'], 'out': told['usage']['output_tokens']})
-            self.assertEqual(answer['port'], seen['peer_port'], answer)
+            if answer['port']:  # not every runtime tells
+                self.assertEqual(answer['port'], seen['peer_port'], answer)
             self.assertEqual(answer['sha256'], seen['body_sha256'], answer)
 
     def test_every_client_plain_and_streamed_on_one_connection(self):
@@ -50,6 +52,20 @@ class Workload(unittest.TestCase):
                         self.assertEqual(len({a['port'] for a in answers.values()}), 1, 'keep-alive')
                         for a in answers.values():
                             self.assertEqual(a['text_bytes'], 36)
+
+    def test_every_runtime_plain_and_streamed(self):
+        for kind, (_, _, apis) in rig.RUNTIMES.items():
+            for stream in (False, True):
+                with self.subTest(kind=kind, stream=stream):
+                    requests = [{'id': f'{kind}-{int(stream)}-{i}', 'script': f'in={100 + i};out={50 + i};gzip={i % 2}'} for i in range(3)]
+                    client = self.client(kind, requests, api=apis[0], stream=stream)
+                    self.check(client, client.finish())
+                    conns = {self.provider.events('request', id=r['id'])[0]['conn'] for r in requests}
+                    # Deno's fetch may still be giving the connection back when the next request looks for one.
+                    expected = {'wget': [3], 'deno': [1, 2, 3]}.get(kind, [1])
+                    self.assertIn(len(conns), expected, 'keep-alive')
+                    protocol = self.provider.events('handshake', conn=conns.pop())[0]['alpn']
+                    self.assertEqual(protocol == 'h2', kind.endswith('_h2'), protocol)
 
     def test_every_client_waits_between_requests(self):
         for kind in rig.CLIENTS:

@@ -18,7 +18,7 @@ turn = threading.Lock()
 
 def arguments(folder, index, request):
     source, sink = os.path.join(folder, f'{index}.body'), os.path.join(folder, f'{index}.answer')
-    out = ['--silent', '--no-buffer', '--http1.1', '--cacert', plan['ca'], '--max-time', str(plan['timeout_s']), '--output', sink,
+    out = ['--silent', '--no-buffer', '--http2' if plan.get('http') == 2 else '--http1.1', '--cacert', plan['ca'], '--max-time', str(plan['timeout_s']), '--output', sink,
            '--write-out', '%{stderr}%{json}\n', '--request', 'POST', '--header', 'Expect:']
     for name, value in common.headers(plan, request).items():
         out += ['--header', f'{name}: {value}']

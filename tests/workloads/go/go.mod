@@ -1,0 +1,3 @@
+module penstock.test/goclient
+
+go 1.19
