@@ -361,8 +361,7 @@ class Connection:
         if stream is None:
             return self.send(self.head_bytes(status, head) + data)
         self.http2.begin(stream, status, head)
-        self.http2.data(stream, data)
-        self.http2.finish(stream)
+        self.http2.data(stream, data, last=True)
 
     async def streamed(self, answer, script, head, compress, stream):
         deflate = zlib.compressobj(wbits=31) if compress else None
@@ -403,7 +402,7 @@ class Connection:
         if stream is None:
             self.send(b'0\r\n\r\n')
         else:
-            self.http2.finish(stream)
+            self.http2.data(stream, b'', last=True)
 
     @staticmethod
     def head_bytes(status, lines):

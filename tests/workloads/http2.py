@@ -3,6 +3,7 @@ compression are python3-h2's; flow control of answers is kept here, since that l
 import h2.config
 import h2.connection
 import h2.events
+import h2.settings
 
 
 class Stream:
@@ -24,7 +25,8 @@ class Http2:
         self.send = send
         self.streams = {}
         self.connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding='latin-1'))
-        self.connection.local_settings.initial_window_size = self.WINDOW
+        self.connection.local_settings = h2.settings.Settings(
+            client=False, initial_values={h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: self.WINDOW})
         self.connection.initiate_connection()
         self.connection.increment_flow_control_window(self.WINDOW)
         self._flush()
@@ -71,13 +73,9 @@ class Http2:
         self.connection.send_headers(stream.number, [(':status', str(status)), *[(k, v) for k, v in pairs if k != 'connection']])
         self._flush()
 
-    def data(self, stream, data):
+    def data(self, stream, data, last=False):
         stream.unsent += data
-        self._pump(stream)
-        self._flush()
-
-    def finish(self, stream):
-        stream.finished = True
+        stream.finished = last
         self._pump(stream)
         self._flush()
 
@@ -88,8 +86,12 @@ class Http2:
             room = min(self.connection.local_flow_control_window(stream.number), self.connection.max_outbound_frame_size, len(stream.unsent))
             if room <= 0:
                 return
-            self.connection.send_data(stream.number, bytes(stream.unsent[:room]))
+            last = stream.finished and room == len(stream.unsent)
+            self.connection.send_data(stream.number, bytes(stream.unsent[:room]), end_stream=last)
             del stream.unsent[:room]
+            if last:
+                del self.streams[stream.number]
+                return
         if stream.finished:
             self.connection.end_stream(stream.number)
             del self.streams[stream.number]
