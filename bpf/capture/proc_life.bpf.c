@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Processes: birth (the scope is inherited before the child runs), new program, end. Threads are not reported. */
-#include "lib/emit.h"
+#include "lib/goroutine.h"
+#include "lib/sealed.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -49,6 +50,8 @@ int BPF_PROG(tp_btf__exit, struct task_struct *task)
 	__u32 tgid = task->tgid;
 	struct pn_ev_exit ev = {.start_boot_ns = task->start_boottime, .code = task->exit_code};
 	bpf_map_delete_elem(&pn_proc, &tgid);
+	go_forget(tgid);
+	bpf_map_delete_elem(&pn_aead_proc, &tgid);
 	PN_EMIT(pn_events, PN_EV_exit, &ev, pn_wake_flags(ctl, false, sizeof(ev)));
 	return 0;
 }

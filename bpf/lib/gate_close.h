@@ -41,14 +41,20 @@ static __always_inline bool lease_covers(struct pn_scope_val *s, struct pn_ctx_v
 }
 
 /* A gated write of this context reached its socket, which is locked and has not queued a byte of it. */
-static __always_inline void commit(struct pn_ctl_val *ctl, const struct sock *sk, __u64 cookie, __u32 scope,
-				   struct pn_ctx_val *c, __u64 pos, __u64 len)
+static __always_inline void commit_offered(struct pn_ctl_val *ctl, const struct sock *sk, __u64 cookie, __u32 scope,
+					   struct pn_ctx_val *c, __u64 pos, __u64 len, __u64 data_stream, __u64 data_pos)
 {
 	__u64 now = bpf_ktime_get_boot_ns();
 	struct pn_scope_val *s = pn_scope_val_of(scope);
 	struct pn_admit_val *a = admit_of(cookie);
 	struct pn_gate_val *g = bpf_map_lookup_elem(&pn_gate, &cookie);
-	struct pn_ev_gate ev = {.cookie = cookie, .stream = c->stream, .pos = pos, .len = len, .scope = scope};
+	struct pn_ev_gate ev = {.cookie = cookie,
+				.stream = c->stream,
+				.pos = pos,
+				.len = len,
+				.scope = scope,
+				.data_stream = data_stream,
+				.data_pos = data_pos};
 	__u64 admitted = a ? a->pos : 0;
 	__u32 held = 0;
 
@@ -116,6 +122,12 @@ static __always_inline void commit(struct pn_ctl_val *ctl, const struct sock *sk
 	PN_EMIT(pn_verdicts, PN_EV_gate, &ev, BPF_RB_FORCE_WAKEUP);
 }
 
+static __always_inline void commit(struct pn_ctl_val *ctl, const struct sock *sk, __u64 cookie, __u32 scope,
+				   struct pn_ctx_val *c, __u64 pos, __u64 len)
+{
+	commit_offered(ctl, sk, cookie, scope, c, pos, len, 0, 0);
+}
+
 /*
  * Strict scopes: faith in a uprobe is not a control, a program can remove it. Ciphertext is compared with the plaintext that
  * was seen for it; what is not explained, beyond a small allowance (TLS 1.3 Finished, alerts, key updates), closes the gate
@@ -124,11 +136,18 @@ static __always_inline void commit(struct pn_ctl_val *ctl, const struct sock *sk
 #define PN_OPAQUE_ALLOWANCE 256
 #define PN_RECORD_OVERHEAD 40 /* most that a record adds: header, explicit nonce, tag, type                      */
 
-static __always_inline void explain(const struct sock *sk, __u64 plain)
+#define PN_RECORD_LEAST 21    /* least that it adds: TLS 1.2, ChaCha20                                           */
+
+static __always_inline void explain_records(const struct sock *sk, __u64 plain, __u64 records)
 {
 	struct pn_sock_val *v = sock_val(sk);
 	if (v)
-		v->explained += plain + (plain / 16384 + 1) * PN_RECORD_OVERHEAD;
+		v->explained += plain + records * PN_RECORD_OVERHEAD;
+}
+
+static __always_inline void explain(const struct sock *sk, __u64 plain)
+{
+	explain_records(sk, plain, plain / 16384 + 1);
 }
 
 static __always_inline bool known_endpoint(const struct sock *sk)

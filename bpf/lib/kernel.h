@@ -85,7 +85,12 @@ struct msghdr {
 
 struct sk_buff;
 
+struct thread_struct {
+	unsigned long fsbase;
+};
+
 struct task_struct {
+	struct thread_struct thread;
 	int pid;
 	int tgid;
 	__u64 start_boottime;

@@ -332,3 +332,50 @@ class Client:
         self.process.stdin.close()
         self.lines.join()
         self.process.stdout.close()
+
+
+class Agent:
+    """One unattended run of a coding agent as its users have it, pointed at the provider: `claude` (Claude Code, Bun) or `codex`
+    (rustls, HTTP/2)."""
+    HOSTS = {'claude': 'anthropic.fake.test', 'codex': 'h2.fake.test'}
+    PATHS = {'claude': '/v1/messages', 'codex': '/v1/responses'}
+
+    def __init__(self, kind, provider, folder, model, cgroup=None):
+        home = tempfile.mkdtemp(dir=folder, prefix=f'{kind}-home-')
+        environment = {**os.environ, 'HOME': home, 'TMPDIR': home, 'SSL_CERT_FILE': provider.ca, 'NODE_EXTRA_CA_CERTS': provider.ca}
+        base = provider.base(self.HOSTS[kind])
+        if kind == 'claude':
+            environment.update(ANTHROPIC_API_KEY='sk-test', ANTHROPIC_BASE_URL=base, CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC='1',
+                               DISABLE_AUTOUPDATER='1', IS_SANDBOX='1', CLAUDE_CODE_MAX_RETRIES='0')
+            command = [program(kind), '-p', 'say hello', '--model', model]
+        else:
+            environment.update(CODEX_HOME=home, OPENAI_API_KEY='sk-test')
+            settings = {'model_provider': 'fake', 'model_providers.fake.name': 'fake', 'model_providers.fake.base_url': base + '/v1',
+                        'model_providers.fake.env_key': 'OPENAI_API_KEY', 'model_providers.fake.wire_api': 'responses',
+                        'model_providers.fake.request_max_retries': 0, 'model_providers.fake.stream_max_retries': 0}
+            options = [text for key, value in settings.items() for text in ('-c', f'{key}={json.dumps(value)}')]
+            command = [program(kind), 'exec', '--skip-git-repo-check', '-m', model, *options, 'say hello']
+        self.kind, self.path = kind, self.PATHS[kind]
+        self.output = tempfile.TemporaryFile()
+        self.process = spawn(command, cgroup, stdin=subprocess.DEVNULL, stdout=self.output, stderr=subprocess.STDOUT, env=environment,
+                             cwd=home, start_new_session=True)
+
+    def finish(self, timeout=120.0):
+        """Waits for its end; returns (exit code, what it said)."""
+        try:
+            self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f'{self.kind} still runs; said {self.said()}')
+        return self.process.returncode, self.said()
+
+    def said(self):
+        self.output.seek(0)
+        return self.output.read().decode(errors='replace')[-2000:]
+
+    def stop(self):
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+        self.output.close()

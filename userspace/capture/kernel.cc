@@ -13,6 +13,8 @@
 #include <cstdio>
 #include <deque>
 #include <map>
+#include <set>
+#include <tuple>
 #include <utility>
 
 #include "penstock_bpf.skel.h"
@@ -80,8 +82,45 @@ std::uint32_t shape_of(locators::CallShape shape) {
       return PN_SHAPE_FREE;
     case locators::CallShape::kTlsRecord:
       return PN_SHAPE_RECORD;
+    case locators::CallShape::kGoWrite:
+      return PN_SHAPE_GO_WRITE;
+    case locators::CallShape::kGoRead:
+      return PN_SHAPE_GO_READ;
+    case locators::CallShape::kGoReadReturn:
+      return PN_SHAPE_GO_READ_RETURN;
+    case locators::CallShape::kAeadSeal:
+      return PN_SHAPE_AEAD_SEAL;
+    case locators::CallShape::kAeadSealScatter:
+      return PN_SHAPE_AEAD_SEAL_SCATTER;
+    case locators::CallShape::kAeadOpen:
+      return PN_SHAPE_AEAD_OPEN;
+    case locators::CallShape::kAeadOpenGather:
+      return PN_SHAPE_AEAD_OPEN_GATHER;
     default:
       return PN_SHAPE_NONE;  // found, but not captured by these programs
+  }
+}
+
+// The programs for the entry and for the return of a call of this shape.
+struct ProbePrograms {
+  bpf_program* entry;
+  bpf_program* exit;  // null: no return is probed
+};
+
+ProbePrograms programs_of(std::uint32_t shape, const penstock_bpf& s) {
+  switch (shape) {
+    case PN_SHAPE_GO_WRITE:
+    case PN_SHAPE_GO_READ:
+      return {s.progs.uprobe__go_enter, nullptr};
+    case PN_SHAPE_GO_READ_RETURN:
+      return {s.progs.uprobe__go_return, nullptr};
+    case PN_SHAPE_AEAD_SEAL:
+    case PN_SHAPE_AEAD_SEAL_SCATTER:
+    case PN_SHAPE_AEAD_OPEN:
+    case PN_SHAPE_AEAD_OPEN_GATHER:
+      return {s.progs.uprobe__aead_enter, s.progs.uretprobe__aead_exit};
+    default:
+      return {s.progs.uprobe__tls_enter, s.progs.uretprobe__tls_exit};
   }
 }
 
@@ -139,7 +178,8 @@ struct Kernel::Impl {
     std::vector<std::string> pins_;
     std::vector<std::uint32_t> rows_;
   };
-  std::map<std::pair<std::uint64_t, std::uint64_t>, Attached> images;
+  // By device, inode and runtime: an image may hold several.
+  std::map<std::tuple<std::uint64_t, std::uint64_t, std::string>, Attached> images;
   std::uint32_t next_row = 0;
   // Of detached images, longest free first: a call that is still inside an old probe must not find another one's shape.
   std::deque<std::uint32_t> free_rows;
@@ -220,8 +260,11 @@ base::Result<> Kernel::Impl::open_and_load() {
       if (fd && bpf_obj_get_info_by_fd(fd.get(), &info, &bytes) == 0) bpf_map__set_max_entries(map, info.max_entries);
     }
   }
-  for (bpf_program* program : {skeleton->progs.uprobe__tls_enter, skeleton->progs.uretprobe__tls_exit})
-    bpf_program__set_expected_attach_type(program, static_cast<bpf_attach_type>(kTraceUprobeMulti));
+  bpf_program* each = nullptr;
+  bpf_object__for_each_program(each, skeleton->obj) {
+    if (bpf_program__type(each) == BPF_PROG_TYPE_KPROBE)
+      bpf_program__set_expected_attach_type(each, static_cast<bpf_attach_type>(kTraceUprobeMulti));
+  }
   if (const int err = penstock_bpf__load(skeleton.get()); err != 0) {
     if (err == -EPERM)
       return Error{ErrorCode::kPrivilege, EPERM, "the kernel refused the BPF programs",
@@ -276,12 +319,15 @@ base::Result<std::unique_ptr<Kernel>> Kernel::load(const KernelOptions& options)
 
 base::Result<> Kernel::attach(const Image& image, const locators::AttachPlan& plan) {
   Impl& k = *impl_;
-  const auto key = std::pair(image.dev, image.ino);
+  const auto key = std::tuple(image.dev, image.ino, plan.runtime);
   if (k.images.contains(key)) return {};
   const std::size_t unused = k.first_row() + PN_MAX_PROBES / 2 - k.next_row;
   if (plan.sites.size() > unused + k.free_rows.size())
     return Error{ErrorCode::kFailure, 0, "the probe table is full", "too many different TLS images on this host"};
-  std::vector<std::uint64_t> entries, entry_rows, returns, return_rows;
+  struct Probes {
+    std::vector<std::uint64_t> offsets, rows;
+  };
+  std::map<bpf_program*, Probes> entries, exits;
   Impl::Attached attached(k);
   for (const locators::ProbeSite& site : plan.sites) {
     const pn_probe_val value{shape_of(site.shape), 0};
@@ -289,30 +335,39 @@ base::Result<> Kernel::attach(const Image& image, const locators::AttachPlan& pl
     const std::uint32_t row = attached.take_row();
     if (bpf_map_update_elem(bpf_map__fd(k.skeleton->maps.pn_probe), &row, &value, BPF_ANY) != 0)
       return base::errno_error(errno, "write pn_probe");
-    entries.push_back(site.entry_offset);
-    entry_rows.push_back(row);
-    if (site.return_offset != 0) {
-      returns.push_back(site.return_offset);
-      return_rows.push_back(row);
-    }
+    const ProbePrograms programs = programs_of(value.shape, *k.skeleton);
+    Probes& entry = entries[programs.entry];
+    entry.offsets.push_back(site.entry_offset);
+    entry.rows.push_back(row);
+    if (site.return_offset == 0 || programs.exit == nullptr) continue;
+    Probes& exit = exits[programs.exit];
+    exit.offsets.push_back(site.return_offset);
+    exit.rows.push_back(row);
   }
   if (entries.empty())
     return Error{ErrorCode::kUnsupported, 0, plan.runtime + ": its calls have a shape that is not captured", ""};
-  const std::string name = std::to_string(image.dev) + "-" + std::to_string(image.ino);
+  const std::string name = std::to_string(image.dev) + "-" + std::to_string(image.ino) + "-" + plan.runtime;
   // Returns first: an entry whose return is not probed would be taken for a call in flight.
-  if (!returns.empty()) {
-    PN_TRY(base::Fd link, attach_uprobe_multi(bpf_program__fd(k.skeleton->progs.uretprobe__tls_exit), image.path, returns, return_rows, true));
-    PN_CHECK(attached.pin(std::move(link), "return-" + name));
-  }
-  PN_TRY(base::Fd link, attach_uprobe_multi(bpf_program__fd(k.skeleton->progs.uprobe__tls_enter), image.path, entries, entry_rows, false));
-  PN_CHECK(attached.pin(std::move(link), "entry-" + name));
+  for (const bool on_return : {true, false})
+    for (const auto& [program, probes] : on_return ? exits : entries) {
+      PN_TRY(base::Fd link, attach_uprobe_multi(bpf_program__fd(program), image.path, probes.offsets, probes.rows, on_return));
+      PN_CHECK(attached.pin(std::move(link), std::string(bpf_program__name(program)) + "-" + name));
+    }
   k.images.emplace(key, std::move(attached));
   return {};
 }
 
-void Kernel::detach(const Image& image) { impl_->images.erase({image.dev, image.ino}); }
+void Kernel::detach(const Image& image) {
+  std::erase_if(impl_->images, [&](const auto& entry) {
+    return std::get<0>(entry.first) == image.dev && std::get<1>(entry.first) == image.ino;
+  });
+}
 
-std::size_t Kernel::attached_images() const { return impl_->images.size(); }
+std::size_t Kernel::attached_images() const {
+  std::set<std::pair<std::uint64_t, std::uint64_t>> inodes;
+  for (const auto& [key, links] : impl_->images) inodes.emplace(std::get<0>(key), std::get<1>(key));
+  return inodes.size();
+}
 
 base::Result<> Kernel::activate() {
   Impl& k = *impl_;

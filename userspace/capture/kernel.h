@@ -45,7 +45,8 @@ class Kernel final : public KernelCounters {
   Kernel(const Kernel&) = delete;
   Kernel& operator=(const Kernel&) = delete;
 
-  // Probes every site of the plan in this image, for all processes, present and future. Idempotent per (dev, ino).
+  // Probes every site of the plan in this image, for all processes, present and future. Idempotent per image and
+  // runtime: an image may hold several.
   base::Result<> attach(const Image& image, const locators::AttachPlan& plan);
   // Takes the probes of an image away, with its rows of the probe table; nothing happens when it has none.
   void detach(const Image& image);

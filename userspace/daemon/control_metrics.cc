@@ -46,6 +46,8 @@ constexpr StatName kKernelStats[] = {
     {PN_STAT_TABLE_FULL_GATE, "table_full_gate"},
     {PN_STAT_TASK_STORAGE_FAILED, "task_storage_failed"},
     {PN_STAT_OPAQUE_HELD, "opaque_held"},
+    {PN_STAT_TABLE_FULL_CALLS, "table_full_calls"},
+    {PN_STAT_RECORDS_UNSENT, "records_unsent"},
     {PN_STAT_IGNORED_CALLS, "ignored_calls"},
 };
 

@@ -43,6 +43,8 @@ void Connection::on_gate(const pn_ev_gate& event, bool unseen) {
   if (event.what == PN_GATE_BEHIND && !opaque_ && event.pos > std::max(known_end_, leased_end_)) unreadable_ = true;
   if (held && unseen && !parser_->request_open()) unreadable_ = true;
   switch (event.what) {
+    case PN_GATE_OBSERVED:
+      return;
     case PN_GATE_LEASED:
       leased_end_ = std::max<std::uint64_t>(leased_end_, end);
       ++pipeline_.stats_.leased;

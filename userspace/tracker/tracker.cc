@@ -11,6 +11,9 @@ parsers::Direction parser_direction(std::uint8_t direction) {
   return direction == PN_TO_CLIENT ? parsers::Direction::kToClient : parsers::Direction::kToServer;
 }
 
+// Offered plaintext that lies so far behind what its thread sends now was never sent.
+constexpr std::uint64_t kStaleOffer = std::uint64_t{4} << 20;
+
 }  // namespace
 
 Tracker::Tracker(Host& host, const Options& options) : host_(host), options_(options) {}
@@ -292,6 +295,7 @@ void Tracker::on_gate(const pn_ev_gate& event) {
   stream->info.cgroup_id = event.hdr.cgroup_id;
   if (!stream->handler) adopt(*stream, event.cookie);
   stream->info.socket.fd_hint = event.fd;
+  if (event.data_stream != 0) take_offered(*stream, event);
   const bool delivered = !stream->floating[PN_TO_SERVER] && stream->next[PN_TO_SERVER] > event.pos;
   const bool offered = !stream->provisional.empty() && stream->provisional.front().pos <= event.pos;
   stream->handler->on_gate(event, event.what != PN_GATE_OPAQUE && event.len > 0 && !delivered && !offered);
@@ -303,6 +307,54 @@ void Tracker::on_gate(const pn_ev_gate& event) {
     commit(*stream, event.pos + event.len);
   }
   stream->handler->on_fed(event.hdr.boot_ns);
+}
+
+void Tracker::take_offered(Stream& stream, const pn_ev_gate& event) {
+  Stream* from = find(event.data_stream);
+  if (from == nullptr || from == &stream) return;  // lost: the commit will find a gap
+  const std::uint64_t begin = event.data_pos, end = event.data_pos + event.len;
+  std::deque<Chunk> left;
+  const auto keep = [&](const Chunk& chunk, std::size_t first, std::size_t count) {
+    if (count > 0)
+      left.push_back(Chunk{chunk.pos + first,
+                           chunk.when,
+                           chunk.direction,
+                           {chunk.bytes.begin() + static_cast<std::ptrdiff_t>(first),
+                            chunk.bytes.begin() + static_cast<std::ptrdiff_t>(first + count)}});
+  };
+  for (Chunk& chunk : from->provisional) {
+    const std::size_t size = chunk.bytes.size();
+    const auto inside = [&](std::uint64_t pos) {
+      return static_cast<std::size_t>(std::clamp<std::uint64_t>(pos, chunk.pos, chunk.pos + size) - chunk.pos);
+    };
+    const std::size_t first = inside(begin), last = inside(end);
+    if (chunk.pos + size + kStaleOffer <= begin) {
+      // Sealed long ago and never sent: its connection is gone.
+      counters_.withdrawn_bytes += size;
+      from->provisional_bytes -= size;
+      buffered_ -= size;
+      continue;
+    }
+    if (first == last) {
+      left.push_back(std::move(chunk));
+      continue;
+    }
+    keep(chunk, 0, first);
+    keep(chunk, last, size - last);
+    from->provisional_bytes -= last - first;
+    stream.provisional_bytes += last - first;
+    stream.provisional.push_back(Chunk{event.pos + (chunk.pos + first - begin),
+                                       chunk.when,
+                                       chunk.direction,
+                                       {chunk.bytes.begin() + static_cast<std::ptrdiff_t>(first),
+                                        chunk.bytes.begin() + static_cast<std::ptrdiff_t>(last)}});
+  }
+  from->provisional = std::move(left);
+  if (from->provisional.empty() && !from->handler && from->pending.empty()) {
+    // Its thread goes on offering under this name: it has not ended.
+    unbound_order_.erase(from->order);
+    streams_.erase(event.data_stream);
+  }
 }
 
 void Tracker::on_withdraw(const pn_ev_withdraw& event) {

@@ -11,6 +11,9 @@
 //                                                              commit, feed
 //   ended      counted late              counted late          counted late     -             -           -
 //
+// A gate event may name another stream that its plaintext was offered under (a record sealed before its socket was
+// known): that part of it moves over first. Such streams never have a socket; they exist while something is offered.
+//
 // "Adopt" binds a stream whose bind event was lost or preceded this process: the socket's addresses come from the
 // host's table; when the kernel programs ran before this process (Options::resumed), positions start at the first one
 // seen.
@@ -165,6 +168,8 @@ class Tracker {
   void advance_to(Stream& stream, std::uint8_t direction, std::uint64_t pos);
   void keep_provisional(Stream& stream, const pn_ev_data& event, std::span<const std::uint8_t> payload);
   void commit(Stream& stream, std::uint64_t end);
+  // Plaintext that was offered under another stream, before its connection was known, becomes this one's.
+  void take_offered(Stream& stream, const pn_ev_gate& event);
   void drop_provisional_from(Stream& stream, std::uint64_t pos);
   void touch(Stream& stream, const pn_ev_hdr& hdr);
   void end(std::uint64_t id, std::uint64_t when);

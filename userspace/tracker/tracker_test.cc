@@ -403,5 +403,49 @@ TEST_F(TrackerTest, GeneratedIsDeliveredPlusGaps) {
   expect_bytes_add_up();
 }
 
+// ---- records sealed before their socket was known ------------------------------------------------------------------
+
+class Offered : public TrackerTest {
+ protected:
+  void gate_from(std::uint64_t stream, std::uint64_t cookie, std::uint64_t pos, std::uint64_t len,
+                 std::uint64_t data_stream, std::uint64_t data_pos) {
+    pn_ev_gate event = synthetic::gate(stream, cookie, PN_GATE_OBSERVED, pos, len, 0, task_, ++now_);
+    event.data_stream = data_stream;
+    event.data_pos = data_pos;
+    tracker().on_gate(event);
+  }
+};
+
+TEST_F(Offered, MovesToTheConnectionThatSentIt) {
+  constexpr std::uint64_t kThread = 900;
+  bind(1, 11);
+  bind(2, 12);
+  offer(kThread, 0, "one");
+  offer(kThread, 3, "two");
+  offer(kThread, 6, "three");
+  gate_from(2, 12, 0, 3, kThread, 3);  // the second was sent first, on another connection
+  gate_from(1, 11, 0, 8, kThread, 0);  // what is missing of the rest is a gap, not somebody else's bytes
+  EXPECT_EQ("two", sent(2));
+  EXPECT_EQ("one<gap 3>th", sent(1));
+  gate_from(2, 12, 3, 3, kThread, 8);
+  EXPECT_EQ("tworee", sent(2));
+  EXPECT_EQ(0u, tracker().buffered_bytes());
+  EXPECT_EQ(0u, tracker().unbound()) << "nothing is offered any more";
+  offer(kThread, 11, "four");
+  gate_from(1, 11, 8, 4, kThread, 11);
+  EXPECT_TRUE(sent(1).ends_with("four")) << "the thread goes on under its name";
+}
+
+TEST_F(Offered, WhatIsNeverSentIsDroppedInTheEnd) {
+  constexpr std::uint64_t kThread = 900, kFar = std::uint64_t{8} << 20;
+  bind(1, 11);
+  offer(kThread, 0, "lost");
+  offer(kThread, kFar, "sent");
+  gate_from(1, 11, 0, 4, kThread, kFar);
+  EXPECT_EQ("sent", sent(1));
+  EXPECT_EQ(4u, tracker().counters().withdrawn_bytes);
+  EXPECT_EQ(0u, tracker().buffered_bytes());
+}
+
 }  // namespace
 }  // namespace penstock::tracker

@@ -19,7 +19,7 @@
 #define PN_WIRE(type, n) _Static_assert(sizeof(struct type) == (n), #type)
 #endif
 
-#define PN_WIRE_VERSION 2
+#define PN_WIRE_VERSION 3
 
 /*
  * Streams. A *stream* is the plaintext of one TLS context (or cleartext socket) while it belongs to one connection; its
@@ -106,6 +106,7 @@ enum pn_gate_what {
 	PN_GATE_REFUSED = 4, /* the daemon is away and on_failure is closed: refused by the kernel         */
 	PN_GATE_LEASED = 5,  /* the daemon is away and on_failure is open: passed on the scope's lease     */
 	PN_GATE_OPAQUE = 6,  /* strict scope: ciphertext for which no plaintext was seen; held             */
+	PN_GATE_OBSERVED = 7, /* not gated: this plaintext reached its socket; no verdict is owed          */
 };
 
 struct pn_ev_gate {
@@ -120,8 +121,12 @@ struct pn_ev_gate {
 	__u32 limit_seq;  /* TCP sequence number of the first held byte                                    */
 	__u8 what;        /* enum pn_gate_what                                                             */
 	__u8 _pad0[3];
+	/* A record is sealed before its socket is known: its plaintext was offered as provisional data of this stream, at
+	 * this position, and belongs to `stream` at `pos` from now on. 0: it was offered there already.        */
+	__u64 data_stream;
+	__u64 data_pos;
 };
-PN_WIRE(pn_ev_gate, 88);
+PN_WIRE(pn_ev_gate, 104);
 
 struct pn_ev_withdraw {
 	struct pn_ev_hdr hdr;
@@ -179,6 +184,7 @@ enum pn_limits {
 	PN_MAX_CONNS = 65536,   /* connections followed at once: pn_conn, pn_gate, pn_admit                 */
 	PN_MAX_CTXS = 131072,   /* TLS contexts followed at once                                            */
 	PN_MAX_PROCS = 65536,
+	PN_MAX_CALLS = 65536,   /* calls of goroutines in flight; records sealed and not sent yet           */
 	PN_MAX_CGROUPS = 16384,
 	PN_MAX_ENDPOINTS = 8192,
 	PN_MAX_DATA_BYTES = 16 << 20,/* of one TLS call; more is a counted gap                              */
@@ -193,6 +199,15 @@ enum pn_shape {           /* call shapes: what the arguments and the result of a
 	PN_SHAPE_FREE = 5,       /* f(ctx): the context ends; entry only                                    */
 	PN_SHAPE_WRITE_FLAGS_OUT = 6, /* f(ctx, buf, size_t len, flags, size_t *written) -> > 0 when ok     */
 	PN_SHAPE_RECORD = 7,     /* f(bio, records, int len): the library hands on its ciphertext; entry only */
+	/* Go: receiver, slice pointer and slice length in rax, rbx, rcx; a RET of the function with n in rax */
+	PN_SHAPE_GO_WRITE = 8,
+	PN_SHAPE_GO_READ = 9,
+	PN_SHAPE_GO_READ_RETURN = 10,
+	/* One TLS record: EVP_AEAD_CTX_* of BoringSSL and AWS-LC (userspace/locators/core/attach_plan.h)       */
+	PN_SHAPE_AEAD_SEAL = 11,
+	PN_SHAPE_AEAD_SEAL_SCATTER = 12,
+	PN_SHAPE_AEAD_OPEN = 13,
+	PN_SHAPE_AEAD_OPEN_GATHER = 14,
 };
 
 struct pn_probe_val {     /* pn_probe[row]; the row is the attach cookie                                   */
@@ -342,6 +357,8 @@ enum pn_stat {            /* pn_stats[index], per CPU                           
 	PN_STAT_OPAQUE_HELD,
 	PN_STAT_IGNORED_CALLS,
 	PN_STAT_BIND_PRINT,
+	PN_STAT_TABLE_FULL_CALLS, /* pn_go_call, pn_sealed                                                 */
+	PN_STAT_RECORDS_UNSENT,   /* sealed records whose send was not recognised                          */
 	PN_STATS = 32,
 };
 

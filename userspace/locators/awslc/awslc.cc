@@ -28,15 +28,16 @@ struct Known {
   bool exactly;
   CallShape shape;
   std::string_view what;
-  bool with_return;
+
+  bool seals() const { return shape == CallShape::kAeadSeal || shape == CallShape::kAeadSealScatter; }
 };
 
 const std::array<Known, 4>& known() {
   static const std::array<Known, 4> kKnown{
-      Known{{117, 103, 115}, true, CallShape::kAeadSeal, "EVP_AEAD_CTX_seal", false},
-      Known{{112, 115}, true, CallShape::kAeadSealScatter, "EVP_AEAD_CTX_seal_scatter", false},
-      Known{{115, 104}, true, CallShape::kAeadOpenGather, "EVP_AEAD_CTX_open_gather", true},
-      Known{{115, 101}, false, CallShape::kAeadOpen, "EVP_AEAD_CTX_open", true},
+      Known{{117, 103, 115}, true, CallShape::kAeadSeal, "EVP_AEAD_CTX_seal"},
+      Known{{112, 115}, true, CallShape::kAeadSealScatter, "EVP_AEAD_CTX_seal_scatter"},
+      Known{{115, 104}, true, CallShape::kAeadOpenGather, "EVP_AEAD_CTX_open_gather"},
+      Known{{115, 101}, false, CallShape::kAeadOpen, "EVP_AEAD_CTX_open"},
   };
   return kKnown;
 }
@@ -53,9 +54,9 @@ base::Result<std::optional<AttachPlan>> locate(const ElfImage& image) {
   for (const auto& [begin, f] : functions)
     for (const Known& k : known()) {
       if (!matches(k, f.reasons)) continue;
-      auto site = probe_site(image, begin, k.shape, std::string(k.what), k.with_return);
+      auto site = probe_site(image, begin, k.shape, std::string(k.what), true);
       if (!site) break;
-      (k.with_return ? opens : seals) = true;
+      (k.seals() ? seals : opens) = true;
       plan.sites.push_back(std::move(*site));
       break;
     }

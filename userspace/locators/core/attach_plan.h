@@ -30,7 +30,7 @@ enum class CallShape : std::uint8_t {
   // checks itself: adlen is 5, ad = 1[4-7] 03 0[1-4] LL LL. In TLS 1.3 the last plaintext byte is the content type.
   // open may call open_gather, and seal seal_scatter, for the same record: a hit nested in another one on its thread is the
   // same bytes.
-  kAeadSeal = 10,         // f(ctx, out, *outlen, max, nonce, nlen, s1 in, s2 inlen, s3 ad, s4 adlen): plaintext at entry
+  kAeadSeal = 10,         // f(ctx, out, *outlen, max, nonce, nlen, s1 in, s2 inlen, s3 ad, s4 adlen): plaintext at entry, ciphertext on return
   kAeadSealScatter = 11,  // f(ctx, out, tag, *taglen, maxtag, nonce, s1 nlen, s2 in, s3 inlen, s4 extra, s5 extralen, s6 ad, s7 adlen)
   kAeadOpen = 12,         // f(ctx, out, *outlen, max, nonce, nlen, s1 in, s2 inlen, s3 ad, s4 adlen): out[*outlen] on return 1
   kAeadOpenGather = 13,   // f(ctx, out, nonce, nlen, in, inlen, s1 tag, s2 taglen, s3 ad, s4 adlen): out[inlen] on return 1

@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Plaintext of TLS libraries whose own calls cannot be found (rustls), at the AEAD boundary: one call is one record. The
+ * additional data of such a call are TLS's record header, or end in it, so every hit is checked; the content type tells
+ * data from handshake messages.
+ *
+ *   uprobe__aead_enter    a record is about to be sealed, in place: its plaintext is copied now, and offered under a stream
+ *                         of the thread, because neither connection nor socket are known here. (A cipher's context is no
+ *                         name for a connection: its address is used again by the next one.)
+ *   uretprobe__aead_exit  sealed: the ciphertext is remembered by its fingerprint. Opened: the plaintext belongs to the socket
+ *                         that this thread received from last.
+ *   tp_btf__aead_send     finds sealed records in what is sent, whichever thread sends it, and commits their plaintext to the
+ *                         connection; gated ones close the gate.
+ *   tp_btf__aead_receive  notes the socket.
+ *
+ * Streams are those of connections: pn_ctx is keyed with the socket's cookie and a bit that no address of a program has.
+ * Listed before tls_calls.bpf.c: what is explained here must be so before that accounts for it.
+ */
+#include "lib/sealed.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#define OF_SOCKET (1ull << 63)
+#define TYPE_DATA 0x17
+#define TAG_BYTES 16
+#define RECORD_HEADER 5      /* additional data in TLS 1.3: the record header                              */
+#define TLS12_AD 13          /* in TLS 1.2: sequence number, then type, version, length of the plaintext   */
+
+static __always_inline struct pn_aead_task *aead_task(bool create)
+{
+	struct pn_aead_task *t =
+		bpf_task_storage_get(&pn_aead_task, bpf_get_current_task_btf(), NULL, create ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
+	if (!t && create)
+		pn_count(PN_STAT_TASK_STORAGE_FAILED);
+	return t;
+}
+
+static __always_inline bool is_seal(__u32 shape)
+{
+	return shape == PN_SHAPE_AEAD_SEAL || shape == PN_SHAPE_AEAD_SEAL_SCATTER;
+}
+
+struct aead_args {
+	__u64 in, in_len, ad, ad_len;
+};
+
+/* Where the arguments are; `out_len` stays 0 where the plaintext is as long as the input. */
+static __always_inline bool aead_arguments(struct pt_regs *regs, __u32 shape, struct aead_args *a, struct pn_aead_call *call)
+{
+	__u64 s[7], second = regs->si, third = regs->dx, fifth = regs->r8, sixth = regs->r9;
+	barrier_var(third); /* all are read: the context must not be indexed by a variable */
+	barrier_var(fifth);
+	barrier_var(sixth);
+	if (bpf_probe_read_user(s, sizeof(s), (const void *)(regs->sp + 8)))
+		return false;
+	call->out = second;
+	call->out_len = 0;
+	switch (shape) {
+	case PN_SHAPE_AEAD_OPEN:
+		call->out_len = third;
+		/* fallthrough */
+	case PN_SHAPE_AEAD_SEAL:
+		*a = (struct aead_args){s[0], s[1], s[2], s[3]};
+		return true;
+	case PN_SHAPE_AEAD_SEAL_SCATTER:
+		if (s[4])
+			return false; /* TLS 1.3's type in a buffer of its own: not what rustls does */
+		*a = (struct aead_args){s[1], s[2], s[5], s[6]};
+		return true;
+	case PN_SHAPE_AEAD_OPEN_GATHER:
+		*a = (struct aead_args){fifth, sixth, s[2], s[3]};
+		return true;
+	}
+	return false;
+}
+
+/* Is this a TLS record? Fills length and type of the plaintext as far as they are known before the call. */
+static __always_inline bool aead_record(const struct aead_args *a, __u32 shape, struct pn_aead_call *call)
+{
+	__u8 ad[TLS12_AD];
+	__u64 sealed = a->in_len;
+
+	if (a->ad_len == RECORD_HEADER) {
+		if (bpf_probe_read_user(ad, RECORD_HEADER, (const void *)a->ad) || ad[0] != TYPE_DATA || ad[1] != 3 || ad[2] > 4)
+			return false;
+		if (shape != PN_SHAPE_AEAD_OPEN)
+			sealed += TAG_BYTES;
+		if (((__u32)ad[3] << 8 | ad[4]) != sealed || sealed <= TAG_BYTES)
+			return false;
+		call->len = sealed - TAG_BYTES - 1;
+		call->type = 0;
+		call->print_at = 8;
+		if (is_seal(shape) && bpf_probe_read_user(&call->type, 1, (const void *)(a->in + a->in_len - 1)))
+			return false;
+		return true;
+	}
+	if (a->ad_len != TLS12_AD || bpf_probe_read_user(ad, TLS12_AD, (const void *)a->ad))
+		return false;
+	if (ad[8] < 0x14 || ad[8] > 0x18 || ad[9] != 3 || ad[10] > 3)
+		return false;
+	call->len = (__u32)ad[11] << 8 | ad[12];
+	call->type = ad[8];
+	call->print_at = 0; /* behind the explicit nonce that the record carries */
+	return call->len == (shape == PN_SHAPE_AEAD_OPEN ? sealed - TAG_BYTES : sealed);
+}
+
+static __always_inline __u32 aead_scope(struct pn_ctl_val *ctl)
+{
+	struct pn_task_val *t;
+	if (!ctl->gating)
+		return 0;
+	t = bpf_task_storage_get(&pn_task, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!t) {
+		pn_count(PN_STAT_TASK_STORAGE_FAILED);
+		return pn_scope_resolve();
+	}
+	return pn_scope_of(t, ctl);
+}
+
+/* The plaintext that is about to be sealed, offered as provisional: by the send it belongs to a connection, or by none. */
+static __always_inline void offer(struct pn_ctl_val *ctl, struct pn_aead_task *t, struct pn_aead_call *call, __u64 in)
+{
+	__u32 scope = aead_scope(ctl);
+	struct pn_scope_val *s = pn_scope_val_of(scope);
+	if (!t->stream)
+		t->stream = new_stream();
+	call->gated = ctl->gating && s && s->mode != PN_MODE_OBSERVE;
+	struct pn_copy copy = {
+		.ev = {.stream = t->stream,
+		       .pos = t->pos,
+		       .scope = scope,
+		       .direction = PN_TO_SERVER,
+		       .flags = PN_DATA_PROVISIONAL,
+		       .probe = call->row},
+		.buf = (const void *)in,
+		.flags = BPF_RB_NO_WAKEUP,
+		.verdict = call->gated,
+	};
+	if (!call->gated && s && !pn_rate_ok(s, call->len))
+		pn_lost_rate(PN_EV_data, call->len);
+	else
+		pn_emit_data(&copy, call->len);
+}
+
+SEC("uprobe")
+int uprobe__aead_enter(struct pt_regs *regs)
+{
+	struct pn_ctl_val *ctl = pn_control();
+	__u32 row = (__u32)bpf_get_attach_cookie(regs), tgid = bpf_get_current_pid_tgid() >> 32;
+	struct pn_probe_val *probe = bpf_map_lookup_elem(&pn_probe, &row);
+	struct pn_aead_call call = {.sp = regs->sp, .row = row};
+	struct aead_args a = {};
+	__u8 yes = 1;
+
+	if (!pn_active(ctl) || !probe)
+		return 0;
+	__u32 shape = probe->shape;
+	if (!aead_arguments(regs, shape, &a, &call) || !aead_record(&a, shape, &call))
+		return 0; /* a cipher for something else */
+	struct pn_aead_task *t = aead_task(true);
+	if (!t)
+		return 0;
+	if (!bpf_map_lookup_elem(&pn_aead_proc, &tgid))
+		bpf_map_update_elem(&pn_aead_proc, &tgid, &yes, BPF_ANY);
+	if (!is_seal(shape)) {
+		if (!t->open.sp || regs->sp >= t->open.sp)
+			t->open = call;
+		return 0;
+	}
+	if (t->seal.sp && regs->sp < t->seal.sp)
+		return 0; /* inside another seal: the same record */
+	if (call.type != TYPE_DATA || !call.len) {
+		t->seal.sp = 0;
+		return 0;
+	}
+	offer(ctl, t, &call, a.in);
+	t->seal = call;
+	return 0;
+}
+
+static __always_inline void sealed(struct pn_aead_task *t, struct pn_aead_call *call)
+{
+	struct pn_sealed_key key = {.tgid = bpf_get_current_pid_tgid() >> 32};
+	struct pn_sealed_val val = {.stream = t->stream, .pos = t->pos, .len = (__u32)call->len, .gated = call->gated};
+
+	t->pos += call->len;
+	/* A record this short ends before its print does: the tag follows in place, and is as good. */
+	if (bpf_probe_read_user(&key.print, sizeof(key.print), (const void *)(call->out + call->print_at)) ||
+	    bpf_map_update_elem(&pn_sealed, &key, &val, BPF_ANY))
+		pn_count(PN_STAT_TABLE_FULL_CALLS);
+}
+
+/* TLS 1.3 puts the type behind the data and zeros behind that. Returns the length of the data, 0 for other types. */
+static __always_inline __u64 without_padding(__u64 out, __u64 len)
+{
+	for (int i = 0; i < 64; i++) {
+		__u8 type = 0;
+		if (bpf_probe_read_user(&type, 1, (const void *)(out + len)))
+			return 0;
+		if (type)
+			return type == TYPE_DATA ? len : 0;
+		if (!len--)
+			return 0;
+	}
+	pn_lost_rate(PN_EV_data, len);
+	return 0;
+}
+
+static __always_inline void opened(struct pn_ctl_val *ctl, struct pn_aead_task *t, struct pn_aead_call *call)
+{
+	__u64 n = call->len, inner = 0;
+	if (call->out_len && (bpf_probe_read_user(&inner, sizeof(inner), (const void *)call->out_len) || inner > call->len + 1))
+		return;
+	if (!call->type)
+		n = without_padding(call->out, call->len);
+	else if (call->type != TYPE_DATA)
+		return;
+	if (!n || !t->received.cookie || t->received.passive)
+		return;
+	struct pn_ctx_val *c = ctx_get(t->received.cookie | OF_SOCKET, true);
+	if (!c) {
+		pn_lost_rate(PN_EV_data, n);
+		return;
+	}
+	__u32 scope = aead_scope(ctl);
+	if (!c->cookie)
+		bind_to(c, t->received.cookie | OF_SOCKET, &t->received, PN_BIND_ADJACENT, scope);
+	struct pn_admit_val *admit = admit_of(c->cookie);
+	if (admit && (admit->flags & PN_ADMIT_IGNORE)) {
+		pn_count(PN_STAT_IGNORED_CALLS);
+		return;
+	}
+	struct pn_scope_val *s = pn_scope_val_of(scope);
+	struct pn_copy copy = {
+		.ev = {.cookie = c->cookie,
+		       .stream = c->stream,
+		       .pos = c->pos[PN_TO_CLIENT],
+		       .scope = scope,
+		       .direction = PN_TO_CLIENT,
+		       .probe = call->row},
+		.buf = (const void *)call->out,
+		.flags = pn_wake_flags(ctl, admit && (admit->flags & PN_ADMIT_URGENT), n),
+	};
+	c->pos[PN_TO_CLIENT] += n;
+	if (s && !pn_rate_ok(s, n))
+		pn_lost_rate(PN_EV_data, n);
+	else
+		pn_emit_data(&copy, n);
+}
+
+SEC("uprobe")
+int uretprobe__aead_exit(struct pt_regs *regs)
+{
+	struct pn_ctl_val *ctl = pn_control();
+	__u32 row = (__u32)bpf_get_attach_cookie(regs);
+	struct pn_probe_val *probe = bpf_map_lookup_elem(&pn_probe, &row);
+	struct pn_aead_task *t = aead_task(false);
+	if (!pn_active(ctl) || !probe || !t)
+		return 0;
+	bool seal = is_seal(probe->shape);
+	struct pn_aead_call *call = seal ? &t->seal : &t->open;
+	if (!call->sp || regs->sp <= call->sp)
+		return 0;
+	call->sp = 0;
+	if ((__s32)regs->ax != 1)
+		return 0;
+	if (seal)
+		sealed(t, call);
+	else
+		opened(ctl, t, call);
+	return 0;
+}
+
+/* ---- the send ------------------------------------------------------------------------------------------- */
+
+#define AEAD_STEPS 160       /* records and vectors looked at per buffer: more are looked at when the next is filled */
+#define AEAD_RUNS 4          /* stretches of one thread's plaintext in one send                             */
+
+struct aead_walk {
+	__u64 at, end;               /* in the current vector                                               */
+	const struct iovec *vec;     /* NULL: one plain buffer                                              */
+	__u32 vecs, i;
+	__u32 seq;                   /* of the byte at `at`                                                 */
+	__u32 records;               /* found, of the run at hand                                           */
+	__u64 stream, pos, len;      /* the run: contiguous plaintext                                       */
+	__u32 tgid;
+	__u16 gated;
+	__u8 walked;                 /* at least one header was read                                        */
+	__u8 done;
+};
+
+static long aead_step(__u32 index, struct aead_walk *w)
+{
+	struct iovec v = {};
+	__u8 h[RECORD_HEADER];
+
+	if (w->at >= w->end) {
+		__u64 over = w->at - w->end;
+		if (!w->vec || ++w->i >= w->vecs) {
+			w->done = 1;
+			return 1;
+		}
+		bpf_probe_read_kernel(&v, sizeof(v), w->vec + w->i);
+		w->at = (__u64)v.iov_base + over;
+		w->end = (__u64)v.iov_base + v.iov_len;
+		return 0;
+	}
+	if (bpf_probe_read_user(h, sizeof(h), (const void *)w->at) || h[0] < 0x14 || h[0] > 0x17 || h[1] != 3) {
+		w->done = 1;
+		return 1;
+	}
+	__u32 bytes = RECORD_HEADER + ((__u32)h[3] << 8 | h[4]);
+	struct pn_sealed_key key = {.print = print_of((const __u8 *)w->at), .tgid = w->tgid};
+	struct pn_sealed_val *s = key.print ? bpf_map_lookup_elem(&pn_sealed, &key) : NULL;
+	if (s) {
+		struct pn_sealed_val found = *s;
+		if (w->records && (found.stream != w->stream || found.pos != w->pos + w->len || found.gated != w->gated))
+			return 1; /* another run: after this one is committed */
+		if (!w->records) {
+			w->stream = found.stream;
+			w->pos = found.pos;
+			w->gated = (__u16)found.gated;
+		}
+		w->len += found.len;
+		w->records++;
+		bpf_map_delete_elem(&pn_sealed, &key);
+	}
+	w->walked = 1;
+	w->at += bytes;
+	w->seq += bytes;
+	return 0;
+}
+
+static __always_inline bool aead_begin(struct aead_walk *w, const struct msghdr *msg, __u32 skip)
+{
+	const struct iov_iter *it = &msg->msg_iter;
+	__u8 type = BPF_CORE_READ(it, iter_type);
+	__u64 offset = BPF_CORE_READ(it, iov_offset), count = BPF_CORE_READ(it, count);
+
+	if (bpf_core_enum_value_exists(enum iter_type, ITER_UBUF) && type == bpf_core_enum_value(enum iter_type, ITER_UBUF)) {
+		w->at = (__u64)BPF_CORE_READ(it, ubuf) + offset;
+		w->end = w->at + count;
+	} else if (type == bpf_core_enum_value(enum iter_type, ITER_IOVEC)) {
+		struct iovec v = {};
+		w->vec = BPF_CORE_READ(it, __iov);
+		w->vecs = (__u32)BPF_CORE_READ(it, nr_segs);
+		bpf_probe_read_kernel(&v, sizeof(v), w->vec);
+		w->at = (__u64)v.iov_base + offset;
+		w->end = (__u64)v.iov_base + v.iov_len;
+	} else {
+		return false;
+	}
+	w->at += skip;
+	return true;
+}
+
+static __noinline void commit_run(struct pn_ctl_val *ctl, const struct sock *sk, __u64 cookie, struct aead_walk *w)
+{
+	struct pn_ctx_val *c = ctx_get(cookie | OF_SOCKET, true);
+	__u32 scope = aead_scope(ctl);
+	if (!c)
+		return;
+	bind(c, cookie | OF_SOCKET, sk, cookie, PN_BIND_PRINT, scope);
+	if (c->server)
+		return; /* a server's answers: what was offered is dropped with the thread's stream */
+	struct pn_admit_val *a = admit_of(cookie);
+	__u64 pos = c->pos[PN_TO_SERVER];
+	c->pos[PN_TO_SERVER] = pos + w->len;
+	if (w->gated && !(a && (a->flags & PN_ADMIT_IGNORE))) {
+		commit_offered(ctl, sk, cookie, scope, c, pos, w->len, w->stream, w->pos);
+	} else {
+		struct pn_ev_gate ev = {.cookie = cookie,
+					.stream = c->stream,
+					.pos = pos,
+					.len = w->len,
+					.scope = scope,
+					.fd = fd_of_syscall(),
+					.what = PN_GATE_OBSERVED,
+					.data_stream = w->stream,
+					.data_pos = w->pos};
+		PN_EMIT(pn_events, PN_EV_gate, &ev, pn_wake_flags(ctl, false, w->len));
+	}
+	if (ctl->gating & PN_GATING_STRICT)
+		explain_records(sk, w->len, w->records);
+}
+
+SEC("tp_btf/tcp_sendmsg_locked")
+int BPF_PROG(tp_btf__aead_send, const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)
+{
+	struct pn_ctl_val *ctl = pn_control();
+	struct aead_walk w = {.vecs = 1, .tgid = bpf_get_current_pid_tgid() >> 32};
+	__u32 skip = 0;
+
+	if (!pn_active(ctl) || !bpf_map_lookup_elem(&pn_aead_proc, &w.tgid))
+		return 0;
+	struct pn_aead_sock *s = bpf_sk_storage_get(&pn_aead_sock, (void *)sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!s)
+		return 0;
+	w.seq = BPF_CORE_READ((struct tcp_sock *)sk, write_seq);
+	if (s->known && (__s32)(s->next_seq - w.seq) > 0)
+		skip = s->next_seq - w.seq;
+	w.seq += skip;
+	if (!aead_begin(&w, msg, skip))
+		return 0;
+	__u64 cookie = bpf_get_socket_cookie((void *)sk);
+	for (int run = 0; run < AEAD_RUNS && !w.done; run++) {
+		w.records = 0;
+		w.len = 0;
+		long steps = bpf_loop(AEAD_STEPS, aead_step, &w, 0);
+		if (w.records)
+			commit_run(ctl, sk, cookie, &w);
+		if (steps == AEAD_STEPS)
+			break;
+	}
+	if (w.walked) {
+		s->next_seq = w.seq;
+		s->known = 1;
+	}
+	return 0;
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(tp_btf__aead_receive, struct sock *sk, int ret, int flags)
+{
+	struct pn_ctl_val *ctl = pn_control();
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	if (ret <= 0 || !pn_active(ctl) || !bpf_map_lookup_elem(&pn_aead_proc, &tgid))
+		return 0;
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	if (family != AF_INET && family != AF_INET6)
+		return 0;
+	struct pn_aead_task *t = aead_task(true);
+	if (t && t->received.cookie != bpf_get_socket_cookie(sk))
+		describe(&t->received, sk);
+	return 0;
+}
