@@ -72,7 +72,8 @@ class Runtimes(harness.Case):
     def test_attached_in_the_middle_of_http2(self):
         # The name of the host went by, compressed, before: the provider is told by the address alone, if that is no other's.
         self.endpoints = lambda: f'endpoints:\n  "h2.fake.test:{self.provider.port}": openai\n'
-        self.attached([k for k in RUNTIMES if k.endswith('_h2')])
+        # Go compresses the path as well: what follows on such a connection cannot be told from other requests (docs/KERNELS.md).
+        self.attached([k for k in RUNTIMES if k.endswith('_h2') and k != 'go_h2'])
 
     def test_the_gate_allows_holds_and_denies(self):
         scope = self.scope('runtimes')
@@ -175,6 +176,7 @@ class Agents(harness.Case):
             with self.subTest(agent=kind):
                 agent = self.agent(kind, scope)
                 held = harness.rig.wait_until(lambda: self.daemon.held(), lambda: f'held; {agent.said()}', 60)
+                print(held)
                 self.assertEqual((held[0]['pid'], held[0]['model']), (agent.process.pid, self.MODELS[kind]))
                 self.assertEqual(self.requests(agent), [])
                 self.daemon.must('release', f'exchange={held[0]["exchange"]}', '--reason', 'approved')
