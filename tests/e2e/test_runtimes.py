@@ -150,7 +150,7 @@ class Agents(harness.Case):
     def requests(self, agent):
         return self.provider.events('request', path=agent.path, method='POST')
 
-    def check(self, agent, observer):
+    def check(self, agent, observer, action='allow'):
         code, said = agent.finish()
         self.assertEqual(code, 0, said)
         request = self.requests(agent)[-1]
@@ -161,7 +161,7 @@ class Agents(harness.Case):
                          (told['provider'], request['model'], told['model'], told['finish_reason']))
         self.assertEqual({k: exchange['usage'].get(k) for k in told['usage']}, told['usage'])
         self.assertEqual(exchange['usage_status'], 'exact')
-        self.assertEqual(exchange['verdict']['action'], 'allow')
+        self.assertEqual(exchange['verdict']['action'], action)
         self.assertGreater(exchange['verdict']['gate_ns'], 0, 'it was not gated')
 
     def test_an_agent_is_seen_and_let_go(self):
@@ -171,16 +171,15 @@ class Agents(harness.Case):
                 self.check(self.agent(kind, scope), observer)
 
     def test_an_agent_is_held_for_approval(self):
-        scope, observer = self.begin('{ approve: { model: "*" }, hold: 10m }')
+        scope, observer = self.begin('{ approve: { model: ["claude-haiku-4-5", "gpt-4o"] }, hold: 10m }')
         for kind in self.MODELS:
             with self.subTest(agent=kind):
                 agent = self.agent(kind, scope)
                 held = harness.rig.wait_until(lambda: self.daemon.held(), lambda: f'held; {agent.said()}', 60)
-                print(held)
                 self.assertEqual((held[0]['pid'], held[0]['model']), (agent.process.pid, self.MODELS[kind]))
                 self.assertEqual(self.requests(agent), [])
                 self.daemon.must('release', f'exchange={held[0]["exchange"]}', '--reason', 'approved')
-                self.check(agent, observer)
+                self.check(agent, observer, 'hold')
 
     def test_an_agent_is_refused(self):
         scope, observer = self.begin('{ deny: { model: "*" } }')
