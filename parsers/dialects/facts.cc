@@ -27,6 +27,26 @@ std::uint64_t media_parts_below(Json value, int depth) {
   return parts;
 }
 
+// A part that names its picture, sound or file by an address or id: as much to bill, and nothing of it in the request.
+bool refers_to_media(Json part) {
+  const std::string_view type = part["type"].string_or("");
+  for (std::string_view name : {"image_url", "input_image", "input_audio", "input_file", "file", "video_url", "audio_url", "container_upload"})
+    if (type == name) return true;
+  // Anthropic's sources may also be text.
+  const std::string_view source = part["source"]["type"].string_or("");
+  if ((type == "image" || type == "document") && (source == "url" || source == "file")) return true;
+  return part["fileData"].is_object() || part["file_data"].is_object();
+}
+
+std::uint64_t referred_media(Json value, int depth) {
+  if (depth > kMaxDepth) return 0;
+  // What carries its media has been counted by it.
+  if (value.is_object() && value.blob_bytes() == 0 && refers_to_media(value)) return 1;
+  std::uint64_t parts = 0;
+  for (Json child : value.is_array() ? value.items() : value.members()) parts += referred_media(child, depth + 1);
+  return parts;
+}
+
 void add_offered_tool(model::RequestFacts& facts, Json name) {
   if (const auto text = string_of(name); text && !text->empty() && facts.offered_tools.size() < kMaxNames)
     facts.offered_tools.emplace_back(*text);
@@ -101,6 +121,7 @@ void read_request_facts(Json body, model::RequestFacts& facts) {
   facts.media_bytes += body.blob_bytes();
   facts.media_parts += media_parts_below(body, 0);
   if (!body.is_object()) return;
+  for (std::string_view list : {"messages", "contents", "input", "system", "systemInstruction"}) facts.media_parts += referred_media(body[list], 0);
   if (const Count most = max_output(body)) facts.max_output_tokens = most;
   for (std::string_view key : {"n", "candidateCount", "num_generations"})
     if (const Count choices = body[key].as_count()) facts.choices = choices;

@@ -28,6 +28,16 @@ TEST(FactsTest, DefinitionsAreMeasuredApart) {
   EXPECT_FALSE(facts.stored_context);
 }
 
+TEST(FactsTest, MediaByReferenceCount) {
+  for (const std::string part : {R"({"type":"image_url","image_url":{"url":"https://example.com/a.png"}})", R"({"type":"input_image","image_url":"https://example.com/a.png"})",
+                                 R"({"type":"image","source":{"type":"url","url":"https://example.com/a.png"}})", R"({"type":"input_file","file_id":"file-1"})",
+                                 R"({"fileData":{"fileUri":"gs://bucket/a.mp4","mimeType":"video/mp4"}})"})
+    EXPECT_EQ(1u, facts_of(R"({"messages":[{"role":"user","content":[{"type":"text","text":"What is it?"},)" + part + "]}]}").media_parts) << part;
+  EXPECT_EQ(0u, facts_of(R"({"messages":[{"content":[{"type":"document","source":{"type":"text","data":"plain"}}]}]})").media_parts);
+  const std::string inline_image = R"({"type":"image_url","image_url":{"url":"data:image/png;base64,)" + std::string(400, 'A') + R"("}})";
+  EXPECT_EQ(2u, facts_of(R"({"messages":[{"content":[)" + inline_image + R"(,{"type":"image_url","image_url":{"url":"https://example.com/a.png"}}]}]})").media_parts);
+}
+
 // What the provider adds from its own store is in no request.
 TEST(FactsTest, StoredContext) {
   for (const std::string body : {R"({"input":"and then?","previous_response_id":"resp_1"})", R"({"input":"x","conversation":{"id":"conv_1"}})",

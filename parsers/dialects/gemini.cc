@@ -136,8 +136,14 @@ class Interactions : public Decoder {
     take_string(body["id"], exchange.response_id);
     take_string(body["model"], exchange.response_model);
     if (const auto status = string_of(body["status"])) exchange.finish_reason = std::string(*status);
-    for (std::string_view list : {"steps", "outputs"})
-      for (Json part : body[list].items()) call(part, exchange);
+    for (std::string_view list : {"steps", "outputs"}) {
+      for (Json part : body[list].items()) {
+        call(part, exchange);
+        if (event.kind != Event::Kind::kJson) continue;  // of a stream it was counted as it came
+        exchange.output_text_bytes += part["text"].text_bytes();
+        for (Json content : part["content"].items()) exchange.output_text_bytes += content["text"].text_bytes();
+      }
+    }
     const Json usage = body["usage"];
     if (!usage.is_object() || !usage.complete()) return;
     model::Usage& into = exchange.usage;

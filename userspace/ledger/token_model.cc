@@ -7,13 +7,13 @@
 namespace penstock::ledger {
 namespace {
 
-constexpr double kForget = 1.0 - 1.0 / 256;
+constexpr double kForget = 1.0 - 1.0 / 1024;
 constexpr double kSmallest = 8;        // tokens: below it a relative error says little
 constexpr double kPriorWeight = 0.1;   // of one answer that is off by the doubt
-constexpr double kSurprise = 0.5;      // relative error from which an answer counts less: something unseen was added
+constexpr double kSurprise = 0.3;      // relative error from which an answer counts less: something unseen was added
 constexpr std::uint64_t kTrusted = 8;  // answers before a surprise is one
-constexpr double kSimilar = 0.7;       // largest distance at which an answer corrects
-constexpr double kSimilarityDecay = 4;
+constexpr double kSimilar = 1;         // largest distance at which an answer corrects
+constexpr double kSimilarityDecay = 2;
 constexpr double kSizeOffset = 20;  // bytes: sizes below it are all small
 
 template <class A, class B>
@@ -37,17 +37,18 @@ void TokenModel::learn(const Terms& terms, std::uint64_t tokens) {
     for (std::size_t j = 0; j < kTerms; ++j) square_[i][j] = square_[i][j] * kForget + weight * terms[i] * terms[j];
     product_[i] = product_[i] * kForget + weight * terms[i] * count;
   }
+  ++answers_;
+  fit();
+  if (memory_ == 0) return;
   Answer answer;
   std::transform(terms.begin(), terms.end(), answer.terms.begin(),
                  [](double term) { return static_cast<float>(term); });
   answer.tokens = static_cast<float>(count);
-  if (remembered_.size() < kRemembered) {
+  if (remembered_.size() < memory_) {
     remembered_.push_back(answer);
   } else {
-    remembered_[answers_ % kRemembered] = answer;
+    remembered_[answers_ % memory_] = answer;
   }
-  ++answers_;
-  fit();
 }
 
 // Gauss's elimination of a symmetric system that the prior keeps regular.
@@ -81,7 +82,7 @@ std::uint64_t TokenModel::estimate(const Terms& terms) const {
   double least = kSimilar;
   for (std::size_t i = 0; i < known; ++i) {
     // Of equals the latest.
-    const Answer& answer = remembered_[(answers_ - 1 - i) % kRemembered];
+    const Answer& answer = remembered_[known < memory_ ? known - 1 - i : (answers_ + memory_ - i) % memory_];
     // Sizes differ by their ratio.
     double apart = 0;
     for (std::size_t term = 1; term < kTerms && apart < least; ++term)

@@ -18,10 +18,12 @@ class TokenModel {
   struct Prior {
     Terms coefficients;
     Terms doubt;  // how far a coefficient may be off, in its own unit
+    // Answers remembered to correct by. A prompt of about the same size is likely the same one; an answer is not.
+    std::size_t memory = 0;
   };
 
   explicit TokenModel(const Prior& prior)
-      : doubt_(prior.doubt), prior_(prior.coefficients), fitted_(prior.coefficients) {}
+      : doubt_(prior.doubt), prior_(prior.coefficients), fitted_(prior.coefficients), memory_(prior.memory) {}
 
   void learn(const Terms& terms, std::uint64_t tokens);
   std::uint64_t estimate(const Terms& terms) const;
@@ -33,12 +35,12 @@ class TokenModel {
     std::array<float, kTerms> terms{};
     float tokens = 0;
   };
-  static constexpr std::size_t kRemembered = 256;
   void fit();
 
   Terms doubt_;
   Terms prior_;
   Terms fitted_;
+  std::size_t memory_;
   std::array<Terms, kTerms> square_{};  // sum of terms x terms, weighted
   Terms product_{};                     // sum of terms x tokens, weighted
   std::vector<Answer> remembered_;      // a ring

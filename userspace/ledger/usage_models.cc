@@ -39,6 +39,7 @@ constexpr Family kFamilies[] = {
 };
 constexpr TokenModel::Terms kInputDoubt = {20, 0.1, 0.05, 0.15, 0.15, 200};
 constexpr TokenModel::Terms kOutputDoubt = {5, 0.05, 15, 1, 1, 1};
+constexpr std::size_t kRemembered = 256;   // prompts of a model
 constexpr double kHiddenShare = 1.0 / 16;  // of the last answer in the average of what is not shown
 
 std::size_t family_of(std::string_view model) {
@@ -91,7 +92,8 @@ bool offers_server_side_tools(const model::RequestFacts& facts) {
 
 UsageModels::UsageModels(std::size_t max_models) : max_models_(max_models) {
   for (const Family& family : kFamilies)
-    families_.push_back({TokenModel({family.input, kInputDoubt}), TokenModel({family.output, kOutputDoubt})});
+    families_.push_back(
+        {TokenModel({family.input, kInputDoubt, kRemembered}), TokenModel({family.output, kOutputDoubt})});
 }
 
 const UsageModels::Pair& UsageModels::find(const model::Exchange& exchange) const {
@@ -101,6 +103,11 @@ const UsageModels::Pair& UsageModels::find(const model::Exchange& exchange) cons
 
 std::uint64_t UsageModels::input_tokens(const model::Exchange& e) const {
   return find(e).input.estimate(input_terms(e.request));
+}
+
+std::uint64_t UsageModels::answers(const model::Exchange& e) const {
+  const auto found = models_.find(key_of_model(e));
+  return found == models_.end() ? 0 : found->second.input.answers();
 }
 
 std::uint64_t UsageModels::output_tokens(const model::Exchange& e) const {
@@ -115,7 +122,7 @@ UsageModels::Pair* UsageModels::own(const model::Exchange& e, const Pair& family
   const auto found = models_.find(key);
   if (found != models_.end()) return &found->second;
   if (models_.size() >= max_models_) return nullptr;  // names are chosen by the caller: the first ones stay
-  Pair fresh{TokenModel({family.input.coefficients(), kInputDoubt}),
+  Pair fresh{TokenModel({family.input.coefficients(), kInputDoubt, kRemembered}),
              TokenModel({family.output.coefficients(), kOutputDoubt}), family.hidden_tokens};
   return &models_.emplace(std::move(key), std::move(fresh)).first->second;
 }

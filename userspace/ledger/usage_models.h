@@ -21,6 +21,8 @@ class UsageModels {
   std::uint64_t input_tokens(const model::Exchange& exchange) const;
   // Expected tokens of the answer as far as it was seen; 0 when nothing was.
   std::uint64_t output_tokens(const model::Exchange& exchange) const;
+  // How many answers have taught the model of this exchange what prompts take.
+  std::uint64_t answers(const model::Exchange& exchange) const;
   // Feed completed exchanges with exact usage.
   void learn(const model::Exchange& exchange);
 

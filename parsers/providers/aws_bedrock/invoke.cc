@@ -126,10 +126,11 @@ class Invoke final : public Decoder, wire::json::StringSink {
     for (std::string_view list : {"results", "outputs", "generations", "completions"}) {
       const Json first = body[list].at(0);
       for (std::string_view key : {"completionReason", "stop_reason", "finish_reason"}) finish(first[key], exchange);
+      for (Json one : body[list].items())
+        exchange.output_text_bytes += one["outputText"].text_bytes() + one["text"].text_bytes() + one["data"]["text"].text_bytes();
       finish(first["finishReason"]["reason"], exchange);
     }
-    for (std::string_view key : {"generation", "outputText", "completion", "text", "results", "outputs", "generations", "completions"})
-      exchange.output_text_bytes += body[key].text_bytes();
+    for (std::string_view key : {"generation", "outputText", "completion", "text"}) exchange.output_text_bytes += body[key].text_bytes();
     model::Usage& usage = exchange.usage;
     dialects::take(usage.input_tokens, body["inputTextTokenCount"].as_count());
     Count generated;

@@ -4,7 +4,11 @@
 //   as they come   each call is estimated before its own usage is learnt, in recorded order: what a fresh installation sees
 //   calibrated     ten folds: each tenth is estimated with what the other nine tenths have taught
 //
-// Text only: no media, nothing that the provider adds by itself (stored conversations, its own tools, extra passes), the request
+//   text         prompts without tools and schemas, of 100 tokens and more, to a model that has answered 8 times before
+//   structured   the same with tool definitions, tool results or a schema for the answer
+//   new or tiny  the rest: less than 100 tokens (one is already 1 %), or a model of which little is known
+//
+// Everywhere: no media, nothing that the provider adds by itself (stored conversations, its own tools, extra passes), the request
 // as it was sent. Recordings whose request cannot be the one that was counted (more tokens than bytes, or 1 token for 20 bytes)
 // were edited, and are left out and counted. Output: answers without hidden reasoning.
 #include <fmt/format.h>
@@ -78,13 +82,18 @@ Population read(const std::filesystem::path& folder) {
 
 struct Estimate {
   std::uint64_t input = 0, output = 0;
+  std::uint64_t answers = 0;  // that have taught the model before
 };
+
+Estimate estimate(const ledger::UsageModels& models, const model::Exchange& e) {
+  return {models.input_tokens(e), models.output_tokens(e), models.answers(e)};
+}
 
 std::vector<Estimate> as_they_come(const std::vector<model::Exchange>& calls) {
   ledger::UsageModels models(512);
   std::vector<Estimate> out;
   for (const model::Exchange& e : calls) {
-    out.push_back({models.input_tokens(e), models.output_tokens(e)});
+    out.push_back(estimate(models, e));
     models.learn(e);
   }
   return out;
@@ -97,7 +106,7 @@ std::vector<Estimate> calibrated(const std::vector<model::Exchange>& calls) {
     ledger::UsageModels models(512);
     for (std::size_t i = 0; i < calls.size(); ++i)
       if (i % kFolds != fold) models.learn(calls[i]);
-    for (std::size_t i = fold; i < calls.size(); i += kFolds) out[i] = {models.input_tokens(calls[i]), models.output_tokens(calls[i])};
+    for (std::size_t i = fold; i < calls.size(); i += kFolds) out[i] = estimate(models, calls[i]);
   }
   return out;
 }
@@ -113,25 +122,33 @@ double percentile(std::vector<double> values, double which) {
   return 100 * values[at];
 }
 
-void line(std::string_view method, std::string_view what, std::string_view size, const std::vector<double>& errors) {
-  fmt::print("{:<14} {:<7} {:<18} {:>6} {:>9.1f} % {:>9.1f} %\n", method, what, size, errors.size(), percentile(errors, 0.5), percentile(errors, 0.9));
+enum class Class : std::size_t { kText, kStructured, kRest };
+constexpr std::string_view kClasses[] = {"text", "structured", "new or tiny"};
+
+Class class_of(const model::Exchange& e, const Estimate& estimate) {
+  if (*e.usage.input_tokens < 100 || estimate.answers < 8) return Class::kRest;
+  const bool plain = e.request.tool_bytes == 0 && e.request.schema_bytes == 0 && e.request.tool_results.empty();
+  return plain ? Class::kText : Class::kStructured;
+}
+
+void line(std::string_view method, std::string_view which, std::string_view what, const std::vector<double>& errors) {
+  fmt::print("{:<14} {:<12} {:<7} {:>6} {:>9.1f} % {:>9.1f} %\n", method, which, what, errors.size(), percentile(errors, 0.5), percentile(errors, 0.9));
 }
 
 void report(std::string_view method, const std::vector<model::Exchange>& calls, const std::vector<Estimate>& estimates) {
-  for (const std::uint64_t least : {0, 100, 1000}) {
+  for (std::size_t which = 0; which < std::size(kClasses); ++which) {
     std::vector<double> input, output, total;
     for (std::size_t i = 0; i < calls.size(); ++i) {
+      if (static_cast<std::size_t>(class_of(calls[i], estimates[i])) != which) continue;
       const model::Usage& truth = calls[i].usage;
-      const bool hidden = truth.reasoning_tokens.value_or(0) > 0;
-      if (*truth.input_tokens >= least) input.push_back(off(estimates[i].input, *truth.input_tokens));
-      if (!hidden && *truth.output_tokens >= least) output.push_back(off(estimates[i].output, *truth.output_tokens));
-      const std::uint64_t sum = *truth.input_tokens + *truth.output_tokens;
-      if (!hidden && sum >= least) total.push_back(off(estimates[i].input + estimates[i].output, sum));
+      input.push_back(off(estimates[i].input, *truth.input_tokens));
+      if (truth.reasoning_tokens.value_or(0) > 0) continue;
+      output.push_back(off(estimates[i].output, *truth.output_tokens));
+      total.push_back(off(estimates[i].input + estimates[i].output, *truth.input_tokens + *truth.output_tokens));
     }
-    const std::string size = least == 0 ? "any" : fmt::format("{} or more", least);
-    line(method, "input", size, input);
-    line(method, "output", size, output);
-    line(method, "total", size, total);
+    line(method, kClasses[which], "input", input);
+    line(method, kClasses[which], "output", output);
+    line(method, kClasses[which], "total", total);
   }
 }
 
@@ -156,7 +173,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   fmt::print("{} calls, {} left out because their request was edited\n\n", calls.size(), population.edited);
-  fmt::print("{:<14} {:<7} {:<18} {:>6} {:>11} {:>11}\n", "method", "what", "tokens", "calls", "median", "p90");
+  fmt::print("{:<14} {:<12} {:<7} {:>6} {:>11} {:>11}\n", "method", "prompts", "what", "calls", "median", "p90");
   report("as they come", calls, cold);
   report("calibrated", calls, warm);
 }
