@@ -4,8 +4,8 @@
 
 namespace {
 
-// The parsers and the price list are pure code that needs no daemon: the binary links them, the library below it does not
-// (docs/decisions/0002-parsers-layers.md).
+// The parsers and the price list are pure code that needs no daemon: the binary links them, the library below it does
+// not (docs/decisions/0002-parsers-layers.md).
 std::optional<penstock::model::NanoUsd> price(const penstock::model::Exchange& exchange) {
   static const auto book = penstock::ledger::PriceBook::load({});
   return book ? book->cost(exchange).amount : std::nullopt;
