@@ -114,6 +114,43 @@ class Runtimes(harness.Case):
                 self.assertIsNotNone(answer['error'], answer)
                 self.assertEqual(self.provider.events('request', id=answer['id']), [])
 
+    def test_strict_scopes_let_go_what_was_seen_and_nothing_else(self):
+        scope = self.scope('strict')
+        observer = self.start(policies=f'kind: Policy\nname: gate\nmatch: {{ cgroup: "{scope.path}" }}\nmode: strict\nrules:\n'
+                                       '  - { deny: { model: "gpt-4o" } }\n')
+        for kind in RUNTIMES:
+            with self.subTest(kind=kind):
+                # Of one record, of a few, and of more than a socket buffer holds at once.
+                requests = [{'id': f'{kind}-{i}', 'model': 'gpt-4o-mini'} for i in range(3)] + [{'id': f'{kind}-denied', 'model': 'gpt-4o'}]
+                for size in (200, 40_000, 700_000):
+                    tagged = [{**r, 'id': f'{r["id"]}-{size}'} for r in requests]
+                    answers = self.client(kind, tagged, scope=scope, prompt_bytes=size).finish()
+                    for request in tagged[:3]:
+                        answer = answers[request['id']]
+                        self.assertIsNone(answer['error'], answer)
+                        self.assertEqual(self.provider.events('request', id=request['id'])[0]['body_sha256'], answer['sha256'])
+                        exchange = observer.wait(response_id=self.told(request['id'])['response_id'], timeout=5)[0]
+                        self.assertEqual((exchange['verdict']['action'], exchange['verdict']['mode']), ('allow', 'strict'))
+                    self.assertIsNotNone(answers[tagged[3]['id']]['error'])
+                    self.assertEqual(self.provider.events('request', id=tagged[3]['id']), [])
+
+    def test_sixty_requests_at_once_are_not_mixed_up(self):
+        observer = self.start()
+        for k, kind in enumerate(k for k in RUNTIMES if k not in ONE_REQUEST_PER_CONNECTION):
+            with self.subTest(kind=kind):
+                requests = [{'id': f'{kind}-{i}', 'script': f'in={10_000 * (k + 1) + i};out={i + 1};hold=1'} for i in range(60)]
+                client = self.client(kind, requests, concurrency=60)
+                for request in requests:
+                    self.provider.wait('request', id=request['id'])
+                for request in reversed(requests):
+                    self.provider.permit(request['id'])
+                answers = client.finish()
+                for request in requests:
+                    name = request['id']
+                    exchange = observer.wait(response_id=self.told(name)['response_id'])[0]
+                    self.assert_same(exchange, name)
+                    self.assertEqual(exchange['pid'], answers[name]['pid'])
+
     def test_a_stream_over_its_budget_is_cut(self):
         scope = self.scope('runtimes')
         observer = self.start(policies=f'kind: Policy\nname: cut\nmatch: {{ cgroup: "{scope.path}" }}\nmode: enforce\nbudgets:\n'
