@@ -2,6 +2,7 @@
 // cumulative end, with any of the fields. Per field the last one that is not null holds.
 #include "parsers/dialects/anthropic.h"
 
+#include "parsers/dialects/count_tokens.h"
 #include "parsers/dialects/errors.h"
 #include "parsers/dialects/facts.h"
 #include "parsers/dialects/paths.h"
@@ -95,16 +96,6 @@ class Messages : public Decoder {
   AnthropicCounters counters_;
 };
 
-// POST /v1/messages/count_tokens answers with a number that was not spent.
-class CountTokens : public Decoder {
- public:
-  void start(const RequestHead&, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = "count_tokens";
-  }
-  void event(const Event&, model::Exchange&) override {}
-};
-
 // POST /v1/complete, the API before Messages: no usage at all.
 class Complete : public Decoder {
  public:
@@ -135,7 +126,7 @@ std::unique_ptr<Decoder> open_anthropic(const RequestHead& head) {
   if (head.method != "POST") return nullptr;
   const Segments path(head.path);
   if (path.ends_with({"v1", "messages"})) return make_messages();
-  if (path.ends_with({"messages", "count_tokens"})) return std::make_unique<CountTokens>();
+  if (path.ends_with({"messages", "count_tokens"})) return make_count_tokens();
   if (path.ends_with({"v1", "complete"})) return std::make_unique<Complete>();
   return nullptr;
 }

@@ -1,5 +1,6 @@
 #include "parsers/dialects/gemini.h"
 
+#include "parsers/dialects/count_tokens.h"
 #include "parsers/dialects/errors.h"
 #include "parsers/dialects/facts.h"
 #include "parsers/dialects/paths.h"
@@ -99,21 +100,6 @@ class Embed : public Decoder {
   std::string_view operation_;
 };
 
-class CountTokens : public Decoder {
- public:
-  explicit CountTokens(std::string model) : model_(std::move(model)) {}
-  void start(const RequestHead&, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = "count_tokens";
-    exchange.request_model = model_;
-  }
-  bool request(Json, model::Exchange&) override { return true; }
-  void event(const Event&, model::Exchange&) override {}
-
- private:
-  std::string model_;
-};
-
 // POST …/interactions: {model|agent, input} in, {id, status, usage} out, or events that end with one.
 class Interactions : public Decoder {
  public:
@@ -197,7 +183,7 @@ std::unique_ptr<Decoder> open_gemini(const RequestHead& head) {
     return std::make_unique<GenerateContent>(std::move(model), method == "streamGenerateContent");
   if (method == "embedContent" || method == "batchEmbedContents" || method == "predict")
     return std::make_unique<Embed>(std::move(model), "embeddings");
-  if (method == "countTokens") return std::make_unique<CountTokens>(std::move(model));
+  if (method == "countTokens") return make_count_tokens(std::move(model));
   return nullptr;
 }
 

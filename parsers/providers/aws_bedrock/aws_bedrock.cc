@@ -2,28 +2,13 @@
 #include "parsers/providers/aws_bedrock/aws_bedrock.h"
 
 #include "parsers/dialects/compatible.h"
+#include "parsers/dialects/count_tokens.h"
 #include "parsers/dialects/paths.h"
 
 namespace penstock::parsers::providers {
 namespace {
 
 constexpr std::string_view kHosts[] = {"bedrock-runtime*", "bedrock-mantle*", "bedrock-agent-runtime*", "*.bedrock-runtime.*.vpce.amazonaws.com"};
-
-// POST /model/{id}/count-tokens answers with a number that was not spent.
-class CountTokens : public Decoder {
- public:
-  explicit CountTokens(std::string model) : model_(std::move(model)) {}
-  void start(const RequestHead&, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = "count_tokens";
-    exchange.request_model = model_;
-  }
-  bool request(Json, model::Exchange&) override { return true; }
-  void event(const Event&, model::Exchange&) override {}
-
- private:
-  std::string model_;
-};
 
 std::unique_ptr<Decoder> open(const RequestHead& head) {
   using namespace aws_bedrock;
@@ -37,7 +22,7 @@ std::unique_ptr<Decoder> open(const RequestHead& head) {
     if (last == "converse-stream") return make_converse(std::move(model), true);
     if (last == "invoke") return make_invoke(std::move(model), false);
     if (last == "invoke-with-response-stream") return make_invoke(std::move(model), true);
-    if (last == "count-tokens") return std::make_unique<CountTokens>(std::move(model));
+    if (last == "count-tokens") return dialects::make_count_tokens(std::move(model));
     return nullptr;
   }
   if (path.tail(0) == "text" && path.contains("agents")) return make_agent("invoke_agent");
