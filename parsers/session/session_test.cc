@@ -270,6 +270,31 @@ TEST_F(SessionTest, HugeCountersSaturate) {
   EXPECT_FALSE(sink.done[0].usage.output_tokens.has_value());
 }
 
+// What is no count is absent, never a number; nothing nests or repeats the parser to death.
+TEST_F(SessionTest, HostileDocuments) {
+  const auto usage_of = [this](const std::string& body) {
+    open();
+    sent = received = 0;
+    sink.done.clear();
+    client(post("gpt-4o"));
+    server(fmt::format("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}", body.size(), body));
+    parser->close(++now_ns);
+    EXPECT_EQ(1u, sink.done.size());
+    return sink.done.empty() ? model::Usage() : sink.done[0].usage;
+  };
+  for (const std::string counter : {"NaN", "-Infinity", "-1", "1e400", "1.5", "null", "[3]", "{}", "true", "\"three\"", "99999999999999999999999"}) {
+    const model::Usage usage = usage_of(fmt::format(R"({{"choices":[],"usage":{{"prompt_tokens":{0},"completion_tokens":7}}}})", counter));
+    EXPECT_FALSE(usage.input_tokens.has_value()) << counter;
+  }
+  EXPECT_EQ(3u, usage_of(R"({"choices":[],"usage":{"prompt_tokens":3.0,"completion_tokens":1}})").input_tokens);
+  EXPECT_EQ(model::Usage{}, usage_of(std::string(200'000, '[')));
+  EXPECT_EQ(model::Usage{}, usage_of("{\"a\":" + std::string(100'000, '{')));
+  std::string repeated = "{\"choices\":[";
+  for (int i = 0; i < 50'000; ++i) repeated += R"({"index":0,"message":{"tool_calls":[{"id":"x","function":{"name":"y"}}]}},)";
+  EXPECT_EQ(model::Usage{}, usage_of(repeated + "{}]}"));
+  EXPECT_LE(sink.done.at(0).tool_calls.size(), 512u);
+}
+
 // RFC 8441: a WebSocket is one stream among others, and nothing waits for its end.
 TEST_F(SessionTest, WebSocketOverHttp2) {
   namespace h2 = wire::http2;
