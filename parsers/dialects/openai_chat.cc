@@ -23,6 +23,8 @@ class ChatCompletions : public Decoder {
 
   bool request(Json body, model::Exchange& exchange) override {
     if (strict_ && !body["messages"].exists() && !body["prompt"].exists() && !body["model"].exists()) return false;
+    // …/agents/completions and the like: the path says completions, the body holds a conversation.
+    if (body["messages"].is_array()) exchange.operation = "chat";
     return Decoder::request(body, exchange);
   }
 

@@ -2,6 +2,7 @@
 #include <string_view>
 
 #include "parsers/dialects/anthropic.h"
+#include "parsers/dialects/any_body.h"
 #include "parsers/dialects/gemini.h"
 #include "parsers/dialects/openai.h"
 #include "parsers/dialects/paths.h"
@@ -19,7 +20,7 @@ std::unique_ptr<Decoder> open(const RequestHead& head) {
       if (target.model == "count-tokens") return nullptr;
       return dialects::make_messages(target.model);
     }
-    return dialects::make_chat_completions();  // mistralai, meta, ai21
+    return dialects::make_any_body(target.model);  // mistralai, meta, ai21
   }
   if (auto decoder = dialects::open_gemini(head)) return decoder;
   return dialects::open_openai(head);  // …/endpoints/openapi/chat/completions
