@@ -8,6 +8,7 @@
 
 #include "userspace/api/message_json.h"
 #include "userspace/api/server.h"
+#include "userspace/api/yaml_json.h"
 
 namespace penstock::cli {
 namespace {
@@ -52,8 +53,8 @@ void socket_option(CLI::App& app, Context& context) {
 }
 
 void output_option(CLI::App& app, Context& context) {
-  app.add_option("-o,--output", context.format, "table, json or jsonl (one object per line)")
-      ->check(CLI::IsMember({"table", "json", "jsonl"}))
+  app.add_option("-o,--output", context.format, "table, json, jsonl (one object per line) or yaml")
+      ->check(CLI::IsMember({"table", "json", "jsonl", "yaml"}))
       ->type_name("FORMAT");
 }
 
@@ -72,6 +73,7 @@ void write_out(std::string_view text) {
 
 void print_message(const Context& context, const google::protobuf::Message& message, const char* rows) {
   if (context.output() == Format::kJson) return write_out(api::to_json(message, api::JsonStyle::kPretty) + "\n");
+  if (context.output() == Format::kYaml) return write_out(api::yaml_of_json(api::to_json(message)));
   const auto* field = rows == nullptr ? nullptr : message.GetDescriptor()->FindFieldByName(rows);
   if (field == nullptr) return write_out(api::to_json(message) + "\n");
   std::string out;

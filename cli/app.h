@@ -16,7 +16,7 @@
 
 namespace penstock::cli {
 
-enum class Format { kTable, kJson, kJsonl };
+enum class Format { kTable, kJson, kJsonl, kYaml };
 
 struct Context {
   std::string socket;            // PENSTOCK_SOCKET, --socket
@@ -24,7 +24,10 @@ struct Context {
   std::function<base::Result<int>()> run;
 
   Format output() const {
-    return format == "json" ? Format::kJson : format == "jsonl" ? Format::kJsonl : Format::kTable;
+    return format == "json"    ? Format::kJson
+           : format == "jsonl" ? Format::kJsonl
+           : format == "yaml"  ? Format::kYaml
+                               : Format::kTable;
   }
 };
 

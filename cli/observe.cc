@@ -109,8 +109,12 @@ base::Result<int> observe(const Context& context, const Options& options) {
       failure = std::move(read).error();
       return false;
     }
-    write_out(context.output() == Format::kTable ? lines.line(exchange)
-                                                 : api::to_json(exchange, api::JsonStyle::kPretty) + "\n");
+    if (context.output() == Format::kYaml) write_out("---\n");
+    if (context.output() == Format::kTable) {
+      write_out(lines.line(exchange));
+    } else {
+      print_message(context, exchange);
+    }
     return true;
   }));
   if (failure) return std::move(*failure);

@@ -86,6 +86,7 @@ base::Result<int> top(const Context& context, const Options& options) {
   for (std::uint32_t n = 1;; ++n) {
     PN_TRY(const auto snapshot, client.call<api::TopSnapshot>(request));
     if (context.output() != Format::kTable) {
+      if (context.output() == Format::kYaml && frames != 1) write_out("---\n");
       print_message(context, snapshot);
     } else {
       winsize size{};

@@ -12,7 +12,8 @@ namespace penstock::exporters {
 
 enum class MetricType { kCounter, kGauge, kHistogram };
 
-// Names of OpenTelemetry semantic conventions 1.41 in their Prometheus translation, then our own.
+// Names of OpenTelemetry semantic conventions 1.41 in their Prometheus translation, those of their main branch (only
+// with `semconv: main` or `both`), then our own.
 #define PN_METRICS(X)                                                                                                  \
   X(kTokenUsage, "gen_ai_client_token_usage", kHistogram,                                                              \
     "gen_ai_operation_name gen_ai_provider_name gen_ai_token_type gen_ai_request_model* gen_ai_response_model* "       \
@@ -27,6 +28,31 @@ enum class MetricType { kCounter, kGauge, kHistogram };
     "gen_ai_operation_name gen_ai_provider_name gen_ai_request_model* gen_ai_response_model* server_address* "         \
     "server_port",                                                                                                     \
     "Time from the first byte of a streamed model call to its first streamed content")                                 \
+  X(kOutputChunk, "gen_ai_client_operation_time_per_output_chunk_seconds", kHistogram,                                 \
+    "gen_ai_operation_name gen_ai_provider_name gen_ai_request_model* gen_ai_response_model* server_address* "         \
+    "server_port",                                                                                                     \
+    "Time between the chunks of a streamed answer; chunks that arrive together are one")                               \
+  X(kInferenceInput, "gen_ai_client_inference_operation_input_tokens", kHistogram,                                     \
+    "gen_ai_operation_name gen_ai_provider_name gen_ai_request_model* gen_ai_response_model* server_address* "         \
+    "server_port",                                                                                                     \
+    "semconv main: input tokens of one model call as its provider reported them")                                      \
+  X(kInferenceOutput, "gen_ai_client_inference_operation_output_tokens", kHistogram,                                   \
+    "gen_ai_operation_name gen_ai_provider_name gen_ai_request_model* gen_ai_response_model* server_address* "         \
+    "server_port",                                                                                                     \
+    "semconv main: output tokens of one model call as its provider reported them")                                     \
+  X(kInferenceDuration, "gen_ai_client_inference_duration_seconds", kHistogram,                                        \
+    "gen_ai_operation_name gen_ai_provider_name gen_ai_request_model* gen_ai_response_model* server_address* "         \
+    "server_port "                                                                                                     \
+    "error_type",                                                                                                      \
+    "semconv main: time from the first byte of an inference call to the last of its answer")                           \
+  X(kInferenceFirstChunk, "gen_ai_client_inference_time_to_first_chunk_seconds", kHistogram,                           \
+    "gen_ai_operation_name gen_ai_provider_name gen_ai_request_model* gen_ai_response_model* server_address* "         \
+    "server_port",                                                                                                     \
+    "semconv main: time from the first byte of a streamed inference call to its first streamed content")               \
+  X(kInferenceOutputChunk, "gen_ai_client_inference_time_per_output_chunk_seconds", kHistogram,                        \
+    "gen_ai_operation_name gen_ai_provider_name gen_ai_request_model* gen_ai_response_model* server_address* "         \
+    "server_port",                                                                                                     \
+    "semconv main: time between the chunks of a streamed answer; chunks that arrive together are one")                 \
   X(kInputTokens, "gen_ai_client_inference_usage_input_tokens_total", kCounter,                                        \
     "gen_ai_operation_name gen_ai_provider_name gen_ai_request_model* gen_ai_response_model* gen_ai_token_modality",   \
     "Input tokens as reported by providers, cache reads and writes included")                                          \
@@ -59,7 +85,11 @@ enum class MetricType { kCounter, kGauge, kHistogram };
   X(kHoldDuration, "penstock_hold_duration_seconds", kHistogram, "reason",                                             \
     "Time requests were held in their sockets before they were released or refused")                                   \
   X(kGateLatency, "penstock_gate_latency_seconds", kHistogram, "stage",                                                \
-    "Time a gated request spends per stage: close_to_event, parse, decide, release")                                   \
+    "Time a gated request spends per stage: close_to_event, decide, release")                                          \
+  X(kKillLatency, "penstock_kill_latency_seconds", kHistogram, "provider",                                             \
+    "Time from a kill order to the end of each connection it ended")                                                   \
+  X(kCutOverrun, "penstock_cut_overrun_tokens", kHistogram, "provider",                                                \
+    "Tokens by which a budget in tokens was exceeded when an answer was cut")                                          \
   X(kBudgetLimitUsd, "penstock_budget_limit_usd", kGauge, "policy budget key*", "Limit of a budget in US dollars")     \
   X(kBudgetSpentUsd, "penstock_budget_spent_usd", kGauge, "policy budget key*", "Spent of a budget in US dollars")     \
   X(kBudgetReservedUsd, "penstock_budget_reserved_usd", kGauge, "policy budget key*",                                  \

@@ -31,6 +31,7 @@ constexpr char kSchema[] = "https://opentelemetry.io/schemas/1.41.0";
 const Buckets kTokenBuckets{1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864};
 const Buckets kDurationBuckets{0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92};
 const Buckets kMcpBuckets{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300};
+const Buckets kKillBuckets{0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1};
 const Buckets kHoldBuckets{0.001, 0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600};
 
 Buckets gate_buckets() {  // 10 µs · 2ⁿ up to 0.33 s
@@ -45,14 +46,17 @@ std::string_view stage_name(GateStage stage) {
   switch (stage) {
     case GateStage::kCloseToEvent:
       return "close_to_event";
-    case GateStage::kParse:
-      return "parse";
     case GateStage::kDecide:
       return "decide";
     case GateStage::kRelease:
       return "release";
   }
   return "";
+}
+
+// What the main branch calls inference; other model operations keep their old names there.
+bool is_inference(std::string_view operation) {
+  return operation == "chat" || operation == "generate_content" || operation == "text_completion";
 }
 
 bool was_cut(const Exchange& x) {
@@ -92,9 +96,17 @@ class Page final : public PrometheusExporter {
         token_usage_(histogram(Metric::kTokenUsage, kTokenBuckets)),
         operation_duration_(histogram(Metric::kOperationDuration, kDurationBuckets)),
         first_chunk_(histogram(Metric::kFirstChunk, kDurationBuckets)),
+        output_chunk_(histogram(Metric::kOutputChunk, kDurationBuckets)),
+        inference_input_(histogram(Metric::kInferenceInput, kTokenBuckets)),
+        inference_output_(histogram(Metric::kInferenceOutput, kTokenBuckets)),
+        inference_duration_(histogram(Metric::kInferenceDuration, kDurationBuckets)),
+        inference_first_chunk_(histogram(Metric::kInferenceFirstChunk, kDurationBuckets)),
+        inference_output_chunk_(histogram(Metric::kInferenceOutputChunk, kDurationBuckets)),
         mcp_duration_(histogram(Metric::kMcpDuration, kMcpBuckets)),
         hold_duration_(histogram(Metric::kHoldDuration, kHoldBuckets)),
         gate_latency_(histogram(Metric::kGateLatency, gate_buckets())),
+        kill_latency_(histogram(Metric::kKillLatency, kKillBuckets)),
+        cut_overrun_(histogram(Metric::kCutOverrun, kTokenBuckets)),
         input_(counter(Metric::kInputTokens)),
         output_(counter(Metric::kOutputTokens)),
         cache_read_(counter(Metric::kCacheReadTokens)),
@@ -137,6 +149,38 @@ class Page final : public PrometheusExporter {
     observe(gate_latency_, {stage_name(stage)}, to_seconds(duration_ns));
   }
 
+  void observe_kill(std::string_view provider, std::uint64_t duration_ns) override {
+    const std::lock_guard lock(mutex_);
+    now_ns_ = clock_.boot_ns();
+    observe(kill_latency_, {provider}, to_seconds(duration_ns));
+  }
+
+  void observe_cut(std::string_view provider, std::uint64_t tokens_beyond) override {
+    const std::lock_guard lock(mutex_);
+    now_ns_ = clock_.boot_ns();
+    observe(cut_overrun_, {provider}, static_cast<double>(tokens_beyond));
+  }
+
+  void observe_chunks(const Exchange& x, const DurationCounts& times) override {
+    if (x.kind != model::Kind::kLlm) return;
+    const std::lock_guard lock(mutex_);
+    now_ns_ = clock_.boot_ns();
+    const CallLabels l = call_labels(x);
+    std::vector<double> counts(times.counts.begin(), times.counts.end());
+    counts.resize(kDurationBuckets.size() + 1);
+    const auto count = [&](Histograms& table) {
+      observe_many(table, {l.operation, l.provider, l.asked, l.answered, l.host, l.port}, counts,
+                   to_seconds(times.sum_ns));
+    };
+    if (old_name(l.operation)) count(output_chunk_);
+    if (main_name(l.operation)) count(inference_output_chunk_);
+  }
+
+  void set_semconv(Semconv semconv) override {
+    const std::lock_guard lock(mutex_);
+    options_.semconv = semconv;
+  }
+
   std::string render(const Snapshot& snapshot) override {
     std::string out;
     {
@@ -177,6 +221,8 @@ class Page final : public PrometheusExporter {
   }
   static Labels scope_labels(const MetricSpec& metric, const std::string& version) {
     if (!metric.name.starts_with("gen_ai_") && !metric.name.starts_with("mcp_")) return {};
+    if (metric.id >= Metric::kInferenceInput && metric.id <= Metric::kInferenceOutputChunk)
+      return {{"otel_scope_name", kScope}, {"otel_scope_version", version}};  // names that no schema was released with
     return {{"otel_scope_name", kScope}, {"otel_scope_version", version}, {"otel_scope_schema_url", kSchema}};
   }
 
@@ -216,6 +262,9 @@ class Page final : public PrometheusExporter {
     at(table.series, values)->Increment(static_cast<double>(n));
   }
   void observe(Histograms& table, Values values, double value) { at(table.series, values)->Observe(value); }
+  void observe_many(Histograms& table, Values values, const std::vector<double>& counts, double sum) {
+    at(table.series, values)->ObserveMultiple(counts, sum);
+  }
 
   void count_verdict(const Exchange& x) {
     const auto& v = x.verdict;
@@ -228,41 +277,74 @@ class Page final : public PrometheusExporter {
       observe(hold_duration_, {v.reason}, to_seconds(v.gate_ns));
   }
 
+  struct CallLabels {
+    std::string_view operation, provider, asked, answered, host;
+    std::string port;
+  };
+  CallLabels call_labels(const Exchange& x) {
+    CallLabels l;
+    l.answered = models_.bound(x.response_model, x.status >= 200 && x.status < 300);
+    l.asked = models_.bound(x.request_model);
+    l.host = hosts_.bound(x.host);
+    l.port = l.host.empty() || x.port == 0 ? std::string() : fmt::to_string(x.port);
+    l.provider = x.provider;
+    l.operation = operations_.bound(x.operation);
+    return l;
+  }
+  bool main_name(std::string_view operation) const {
+    return options_.semconv != Semconv::k1_41 && is_inference(operation);
+  }
+  bool old_name(std::string_view operation) const {
+    return options_.semconv != Semconv::kMain || !is_inference(operation);
+  }
+
+  void count_reported_tokens(const Exchange& x, const CallLabels& l) {
+    const auto per_call = [&](Histograms& main, std::string_view type, std::optional<std::uint64_t> n) {
+      if (!n) return;
+      // The old name is gone from the main branch, for every operation.
+      if (options_.semconv != Semconv::kMain)
+        observe(token_usage_, {l.operation, l.provider, type, l.asked, l.answered, l.host, l.port},
+                static_cast<double>(*n));
+      if (main_name(l.operation))
+        observe(main, {l.operation, l.provider, l.asked, l.answered, l.host, l.port}, static_cast<double>(*n));
+    };
+    per_call(inference_input_, "input", x.usage.input_tokens);
+    per_call(inference_output_, "output", x.usage.output_tokens);
+    const std::string_view rest = x.request.media_parts == 0 ? "text" : "unknown";
+    const auto sum = [&](Counters& table, std::optional<std::uint64_t> n, std::optional<std::uint64_t> audio = {}) {
+      if (!n) return;
+      const std::uint64_t heard = std::min(audio.value_or(0), *n);
+      if (heard > 0) add(table, {l.operation, l.provider, l.asked, l.answered, "audio"}, heard);
+      add(table, {l.operation, l.provider, l.asked, l.answered, rest}, *n - heard);
+    };
+    sum(input_, x.usage.input_tokens, x.usage.audio_input_tokens);
+    sum(output_, x.usage.output_tokens, x.usage.audio_output_tokens);
+    sum(cache_read_, x.usage.cache_read_tokens);
+    sum(cache_write_, x.usage.cache_write_tokens);
+    sum(reasoning_, x.usage.reasoning_tokens);
+  }
+
   void count_model_call(const Exchange& x) {
     add(price_lookups_, {model::name(x.price_status)});
-    const std::string_view answered = models_.bound(x.response_model, x.status >= 200 && x.status < 300);
-    const std::string_view asked = models_.bound(x.request_model);
-    const std::string_view model = answered.empty() ? asked : answered;
-    const std::string_view host = hosts_.bound(x.host);
-    const std::string port = host.empty() || x.port == 0 ? std::string() : fmt::to_string(x.port);
-    const std::string_view provider = x.provider, operation = operations_.bound(x.operation);
-
+    const CallLabels l = call_labels(x);
+    const std::string_view provider = l.provider, model = l.answered.empty() ? l.asked : l.answered;
     if (x.usage_status == model::UsageStatus::kExact) {
-      if (x.usage.input_tokens)
-        observe(token_usage_, {operation, provider, "input", asked, answered, host, port},
-                static_cast<double>(*x.usage.input_tokens));
-      if (x.usage.output_tokens)
-        observe(token_usage_, {operation, provider, "output", asked, answered, host, port},
-                static_cast<double>(*x.usage.output_tokens));
-      const std::string_view rest = x.request.media_parts == 0 ? "text" : "unknown";
-      const auto sum = [&](Counters& table, std::optional<std::uint64_t> n, std::optional<std::uint64_t> audio = {}) {
-        if (!n) return;
-        const std::uint64_t heard = std::min(audio.value_or(0), *n);
-        if (heard > 0) add(table, {operation, provider, asked, answered, "audio"}, heard);
-        add(table, {operation, provider, asked, answered, rest}, *n - heard);
-      };
-      sum(input_, x.usage.input_tokens, x.usage.audio_input_tokens);
-      sum(output_, x.usage.output_tokens, x.usage.audio_output_tokens);
-      sum(cache_read_, x.usage.cache_read_tokens);
-      sum(cache_write_, x.usage.cache_write_tokens);
-      sum(reasoning_, x.usage.reasoning_tokens);
+      count_reported_tokens(x, l);
+    } else if (options_.semconv == Semconv::kMain) {
+      // The main branch wants a call without usage to show as nothing added; elsewhere unknown is absent.
+      for (Counters* t : {&input_, &output_}) add(*t, {l.operation, l.provider, l.asked, l.answered, "unknown"}, 0);
     }
     if (x.timing.total_ns && !refused(x)) {
       const std::string error = error_type(x);
-      observe(operation_duration_, {operation, provider, asked, answered, host, port, error},
-              to_seconds(*x.timing.total_ns));
-      if (x.stream && x.timing.first_chunk_ns)
-        observe(first_chunk_, {operation, provider, asked, answered, host, port}, to_seconds(*x.timing.first_chunk_ns));
+      const auto times = [&](Histograms& duration, Histograms& first_chunk) {
+        observe(duration, {l.operation, l.provider, l.asked, l.answered, l.host, l.port, error},
+                to_seconds(*x.timing.total_ns));
+        if (x.stream && x.timing.first_chunk_ns)
+          observe(first_chunk, {l.operation, l.provider, l.asked, l.answered, l.host, l.port},
+                  to_seconds(*x.timing.first_chunk_ns));
+      };
+      if (old_name(l.operation)) times(operation_duration_, first_chunk_);
+      if (main_name(l.operation)) times(inference_duration_, inference_first_chunk_);
     }
     const auto tokens = [&](std::string_view type, std::optional<std::uint64_t> n) {
       if (n) add(tokens_, {agent_, ns_, provider, model, model::name(x.kind), type, model::name(x.usage_status)}, *n);
@@ -288,19 +370,22 @@ class Page final : public PrometheusExporter {
     for (Counters* t : {&input_, &output_, &cache_read_, &cache_write_, &reasoning_, &exchanges_, &tokens_,
                         &price_lookups_, &verdicts_, &would_verdicts_})
       clean(*t);
-    for (Histograms* t :
-         {&token_usage_, &operation_duration_, &first_chunk_, &mcp_duration_, &hold_duration_, &gate_latency_})
+    for (Histograms* t : {&token_usage_, &operation_duration_, &first_chunk_, &output_chunk_, &inference_input_,
+                          &inference_output_, &inference_duration_, &inference_first_chunk_, &inference_output_chunk_,
+                          &mcp_duration_, &hold_duration_, &gate_latency_, &kill_latency_, &cut_overrun_})
       clean(*t);
   }
 
-  const Options options_;
+  Options options_;
   const base::Clock& clock_;
   ::prometheus::Registry registry_;
   std::mutex mutex_;
   std::uint64_t now_ns_ = 0;
   std::string agent_, ns_;  // of the exchange being counted
   NameGuard models_, tools_, methods_, hosts_, operations_;
-  Histograms token_usage_, operation_duration_, first_chunk_, mcp_duration_, hold_duration_, gate_latency_;
+  Histograms token_usage_, operation_duration_, first_chunk_, output_chunk_, inference_input_, inference_output_,
+      inference_duration_, inference_first_chunk_, inference_output_chunk_, mcp_duration_, hold_duration_,
+      gate_latency_, kill_latency_, cut_overrun_;
   Counters input_, output_, cache_read_, cache_write_, reasoning_, exchanges_, tokens_, price_lookups_, verdicts_,
       would_verdicts_;
   SeriesTable<Money> cost_;

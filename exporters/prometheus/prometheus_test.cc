@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -121,6 +122,49 @@ void feed_all(PrometheusExporter& exporter) {
   tool.timing.total_ns = 5'000'000;
   exporter.on_exchange(tool);
   exporter.observe_gate(GateStage::kDecide, 40'000);
+  exporter.observe_kill("openai", 900'000);
+  exporter.observe_cut("openai", 12);
+  const std::array<std::uint32_t, 15> chunks{3, 1};
+  exporter.observe_chunks(call(), {chunks, 45'000'000});
+  exporter.set_semconv(Semconv::kMain);
+  exporter.on_exchange(call());
+  exporter.observe_chunks(call(), {chunks, 45'000'000});
+  exporter.set_semconv(Semconv::k1_41);
+}
+
+TEST_F(PrometheusTest, CountsUnderTheNamesThatTheConfigurationChooses) {
+  const auto counted = [&](Semconv semconv, const char* operation, const char* metric) {
+    make();
+    exporter_->set_semconv(semconv);
+    model::Exchange x = call();
+    x.operation = operation;
+    exporter_->on_exchange(x);
+    return series(exporter_->render({}), metric) > 0;
+  };
+  const auto shown = [&](const char* operation, const char* metric) {
+    return std::string() + (counted(Semconv::k1_41, operation, metric) ? "1.41 " : "") +
+           (counted(Semconv::kMain, operation, metric) ? "main " : "") +
+           (counted(Semconv::kBoth, operation, metric) ? "both" : "");
+  };
+  EXPECT_EQ(shown("chat", "gen_ai_client_token_usage_sum"), "1.41 both");
+  EXPECT_EQ(shown("chat", "gen_ai_client_inference_operation_input_tokens_sum"), "main both");
+  EXPECT_EQ(shown("chat", "gen_ai_client_operation_duration_seconds_sum"), "1.41 both");
+  EXPECT_EQ(shown("chat", "gen_ai_client_inference_duration_seconds_sum"), "main both");
+  EXPECT_EQ(shown("chat", "gen_ai_client_inference_time_to_first_chunk_seconds_sum"), "main both");
+  EXPECT_EQ(shown("chat", "gen_ai_client_inference_usage_input_tokens_total"), "1.41 main both");
+  EXPECT_EQ(shown("embeddings", "gen_ai_client_operation_duration_seconds_sum"), "1.41 main both");
+  EXPECT_EQ(shown("embeddings", "gen_ai_client_inference_duration_seconds_sum"), "");
+}
+
+TEST_F(PrometheusTest, ChunkTimesFallIntoTheirBuckets) {
+  make();
+  const std::array<std::uint32_t, 15> chunks{3, 1};
+  exporter_->observe_chunks(call(), {chunks, 45'000'000});
+  const std::string page = exporter_->render({});
+  EXPECT_EQ(series(page, "gen_ai_client_operation_time_per_output_chunk_seconds_bucket"), 15u);
+  EXPECT_THAT(page, HasSubstr("le=\"0.01\"} 3\n"));
+  EXPECT_THAT(page, HasSubstr("le=\"0.02\"} 4\n"));
+  EXPECT_THAT(page, HasSubstr("le=\"+Inf\"} 4\n"));
 }
 
 TEST_F(PrometheusTest, CountsAModelCall) {

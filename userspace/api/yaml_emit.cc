@@ -7,6 +7,7 @@
 #include "userspace/api/schema_keys.h"
 #include "userspace/api/spelling.h"
 #include "userspace/api/yaml.h"
+#include "userspace/api/yaml_json.h"
 #include "userspace/model/money.h"
 
 namespace penstock::api {
@@ -147,7 +148,78 @@ void write(const pb::Message& m, std::size_t indent, std::string& out) {
   }
 }
 
+// Walks JSON that a library of ours has written: no error can occur in it.
+class JsonToYaml {
+ public:
+  explicit JsonToYaml(std::string_view json) : json_(json) {}
+  std::string convert() {
+    node(0, false);
+    return std::move(out_);
+  }
+
+ private:
+  char peek() {
+    while (at_ < json_.size() && (json_[at_] == ' ' || json_[at_] == '\n' || json_[at_] == ',' || json_[at_] == ':'))
+      ++at_;
+    return at_ < json_.size() ? json_[at_] : '\0';
+  }
+  // A string with its quotes, a number or a word.
+  std::string_view token() {
+    peek();
+    const std::size_t begin = at_;
+    if (at_ < json_.size() && json_[at_] == '"') {
+      for (++at_; at_ < json_.size() && json_[at_] != '"'; ++at_) at_ += json_[at_] == '\\' ? 1 : 0;
+      at_ = std::min(at_ + 1, json_.size());
+    } else {
+      while (at_ < json_.size() && std::string_view(",]}: \n").find(json_[at_]) == std::string_view::npos) ++at_;
+    }
+    return json_.substr(begin, at_ - begin);
+  }
+  void scalar(std::string_view text) {
+    // JSON's escapes are YAML's too.
+    const bool plain = text.size() >= 2 && text.front() == '"' && text.find('\\') == std::string_view::npos;
+    out_ += plain ? quoted(std::string(text.substr(1, text.size() - 2))) : std::string(text);
+  }
+  // `after_key`: begins behind "key:"; else at the indent, where the document begins or behind a dash.
+  void node(std::size_t indent, bool after_key) {
+    const char kind = peek();
+    if (kind != '{' && kind != '[') {
+      if (after_key) out_ += ' ';
+      scalar(token());
+      out_ += '\n';
+      return;
+    }
+    ++at_;
+    const char end = kind == '{' ? '}' : ']';
+    if (peek() == end) {
+      ++at_;
+      out_ += after_key ? " " : "";
+      out_ += kind == '{' ? "{}\n" : "[]\n";
+      return;
+    }
+    if (after_key) out_ += '\n';
+    for (bool first = !after_key; peek() != end && peek() != '\0'; first = false) {
+      if (!first) out_ += std::string(indent, ' ');
+      if (kind == '{') {
+        scalar(token());
+        out_ += ':';
+        node(indent + 2, true);
+      } else {
+        out_ += "- ";
+        node(indent + 2, false);
+      }
+    }
+    ++at_;
+  }
+
+  std::string_view json_;
+  std::size_t at_ = 0;
+  std::string out_;
+};
+
 }  // namespace
+
+std::string yaml_of_json(std::string_view json) { return JsonToYaml(json).convert(); }
 
 std::string write_yaml(const pb::Message& message, bool kind) {
   std::string out;

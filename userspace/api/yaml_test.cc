@@ -1,5 +1,6 @@
 // What the strict reader accepts, and what it says about everything else.
 #include "userspace/api/yaml.h"
+#include "userspace/api/yaml_json.h"
 
 #include <gmock/gmock.h>
 #include <google/protobuf/util/message_differencer.h>
@@ -50,6 +51,18 @@ on_failure: hold-last
 unpriced: token_cap
 lease: { requests: 2k, bytes: 1MiB }
 )";
+
+TEST(YamlOfJson, KeepsEveryValueAndDigit) {
+  EXPECT_EQ(yaml_of_json("{}"), "{}\n");
+  EXPECT_EQ(yaml_of_json("[]"), "[]\n");
+  EXPECT_EQ(
+      yaml_of_json(R"({"a":9007199254740993,"b":"text","c":"yes","d":"12","e":"a: b","f":true,"g":null,"h":-1.5e3})"),
+      "a: 9007199254740993\nb: text\nc: \"yes\"\nd: \"12\"\ne: \"a: b\"\nf: true\ng: null\nh: -1.5e3\n");
+  EXPECT_EQ(yaml_of_json(R"({"list":[{"x":1,"w":[]},{"x":2,"w":{"z":"\"q\"\n"}},3],"empty":{},"last":["a","b"]})"),
+            "list:\n  - x: 1\n    w: []\n  - x: 2\n    w:\n      z: \"\\\"q\\\"\\n\"\n  - 3\nempty: {}\nlast:\n  - a\n "
+            " - b\n");
+  EXPECT_EQ(yaml_of_json("{\n  \"a b\": {\n    \"c\": \"\"\n  }\n}"), "\"a b\":\n  c: \"\"\n");
+}
 
 TEST(Yaml, ReadsEveryKindOfValue) {
   const Policy p = policy(kFull);

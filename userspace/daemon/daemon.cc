@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
+#include <utility>
 
 #include "parsers/session/session.h"
 #include "userspace/base/log.h"
@@ -45,6 +46,17 @@ std::shared_ptr<const std::map<std::string, std::string>> endpoint_map(const api
                                                                     config.endpoints().end());
 }
 
+exporters::Semconv semconv_of(api::Config::Semconv semconv) {
+  switch (semconv) {
+    case api::Config::SEMCONV_MAIN:
+      return exporters::Semconv::kMain;
+    case api::Config::SEMCONV_BOTH:
+      return exporters::Semconv::kBoth;
+    default:
+      return exporters::Semconv::k1_41;
+  }
+}
+
 base::LogLevel log_level_of(api::Config::LogLevel level) {
   switch (level) {
     case api::Config::LOG_LEVEL_DEBUG:
@@ -74,6 +86,8 @@ base::Result<std::unique_ptr<Daemon>> Daemon::start(Settings settings) {
   PN_CHECK(daemon->open_kernel());
   PN_CHECK(daemon->open_surfaces());
   daemon->started_ = true;
+  // One that `penstock run` starts is nobody's service, whatever its environment says.
+  if (!daemon->settings_.ephemeral) daemon->manager_ = ServiceManager(ServiceManager::environment());
   return daemon;
 }
 
@@ -89,22 +103,14 @@ base::Result<> Daemon::open_state() {
                          "stop it, or choose another --state-dir"};
     }
   }
-  ledger::PriceBook::Options prices;
-  prices.operator_file = config.prices();
-  for (const auto& [host, provider] : config.endpoints())
-    prices.endpoints.push_back({split_host_port(host).first, provider});
-  PN_TRY(ledger::PriceBook book, ledger::PriceBook::load(prices));
+  PN_TRY(ledger::PriceBook book, ledger::PriceBook::load(price_options(config)));
   prices_.emplace(std::move(book));
   if (prices_->stale(clock_.real_ns()))
     base::log_warning("prices old=true date={} hint=\"newer prices come with a newer release, or with prices: FILE\"",
                       prices_->bundle().date);
   estimator_.emplace(ledger::Estimator::Options{}, &*prices_);
 
-  PolicyStore::Settings policies;
-  policies.path = config.policies();
-  policies.applied_dir = state_path("policies");
-  policies.defaults = policy::defaults_from(config.defaults());
-  policies.support = policy_support();
+  PolicyStore::Settings policies = policy_settings(config, state_path("policies"));
   PN_TRY(PolicyStore store, PolicyStore::open(std::move(policies), clock_.real_ns()));
   policies_.emplace(std::move(store));
 
@@ -144,6 +150,7 @@ base::Result<> Daemon::open_kernel() {
 
   exporters::PrometheusExporter::Options metrics;
   metrics.version = kVersion;
+  metrics.semconv = semconv_of(config.semconv());
   metrics.known_model = [this](std::string_view model) {
     ledger::PriceQuery query;
     query.response_model = model;
@@ -270,11 +277,13 @@ base::Result<> Daemon::run(const volatile std::sig_atomic_t& stop, const volatil
       const std::uint64_t wait_ms = *next <= now ? 0 : (*next - now + 999'999) / 1'000'000;
       timeout_ms = static_cast<int>(std::min<std::uint64_t>(wait_ms, kMaxSleepMs));
     }
-    PN_TRY([[maybe_unused]] const std::size_t delivered, kernel_->events().poll(*this, timeout_ms, kEventsPerTurn));
+    PN_CHECK(take(timeout_ms));
     executor_->run_pending();
     pipeline_->tick();
+    place_delegated();
     const std::uint64_t now = clock_.boot_ns();
     gate_->heartbeat(now);
+    manager_.alive(now);
     last_turn_boot_ns_ = now;
     if (fd_watch_->take()) probes_->poll();
     if (now >= next_housekeeping_ns_) {
@@ -283,7 +292,9 @@ base::Result<> Daemon::run(const volatile std::sig_atomic_t& stop, const volatil
     }
     if (reload_wanted != reloaded) {
       reloaded = reload_wanted;
+      manager_.reloading();
       const auto done = reload();
+      manager_.reloaded();
       reload_ok_ = done.has_value();
       if (done) {
         base::log_info("reload done policies={}", policies_->set().policies_size());
@@ -297,15 +308,22 @@ base::Result<> Daemon::run(const volatile std::sig_atomic_t& stop, const volatil
   return {};
 }
 
+base::Result<std::size_t> Daemon::take(int timeout_ms) {
+  auto taken = kernel_->events().poll(*pipeline_, timeout_ms, kEventsPerTurn);
+  if (taken) records_ += *taken;
+  return taken;
+}
+
 void Daemon::drain() {
   // What happened before this moment is in the rings: at most a few turns' worth.
   for (int turn = 0; turn < 64; ++turn) {
-    const auto delivered = kernel_->events().poll(*this, 0, kEventsPerTurn);
-    if (!delivered || *delivered == 0) return;
+    const auto taken = take(0);
+    if (!taken || *taken == 0) return;
   }
 }
 
 void Daemon::housekeeping(std::uint64_t now) {
+  if (ready()) manager_.ready(fmt::format("{} policies, {}", policies_->set().policies_size(), kVersion));
   subjects_->expire();
   probes_->poll();
   runs_->sweep();
@@ -339,16 +357,8 @@ base::Result<> Daemon::reload() {
   *next.mutable_socket() = now.socket();
   *next.mutable_rings() = now.rings();
   PN_CHECK(check_endpoints(next, settings_.config_file));
-  ledger::PriceBook::Options prices;
-  prices.operator_file = next.prices();
-  for (const auto& [host, provider] : next.endpoints())
-    prices.endpoints.push_back({split_host_port(host).first, provider});
-  PN_TRY(ledger::PriceBook book, ledger::PriceBook::load(prices));
-  PolicyStore::Settings policies;
-  policies.path = next.policies();
-  policies.applied_dir = state_path("policies");
-  policies.defaults = policy::defaults_from(next.defaults());
-  policies.support = policy_support();
+  PN_TRY(ledger::PriceBook book, ledger::PriceBook::load(price_options(next)));
+  PolicyStore::Settings policies = policy_settings(next, state_path("policies"));
   subjects_->set_names(next.agents());
   if (auto done = policies_->reload(std::move(policies), clock_.real_ns()); !done) {
     subjects_->set_names(now.agents());
@@ -358,12 +368,14 @@ base::Result<> Daemon::reload() {
   *prices_ = std::move(book);
   settings_.config = std::move(next);
   base::set_log_level(log_level_of(settings_.config.log_level()));
+  prometheus_->set_semconv(semconv_of(settings_.config.semconv()));
   endpoint_names_->replace(*endpoint_map(settings_.config));
   return {};
 }
 
 void Daemon::shut_down() {
   stopping_ = true;
+  manager_.stopping();
   base::log_info("penstockd stopping ephemeral={}", settings_.ephemeral);
   if (settings_.ephemeral) runs_->finish_all();
   drain();
@@ -443,49 +455,9 @@ std::optional<model::ProcessKey> Daemon::process(std::uint32_t pid) { return sub
 
 // ---- events --------------------------------------------------------------------------------------------------------
 
-void Daemon::on_data(const pn_ev_data& event, std::span<const std::uint8_t> payload) {
-  ++records_;
-  pipeline_->on_data(event, payload);
-}
-void Daemon::on_bind(const pn_ev_bind& event) {
-  ++records_;
-  pipeline_->on_bind(event);
-}
-void Daemon::on_gate(const pn_ev_gate& event) {
-  ++records_;
-  pipeline_->on_gate(event);
-}
-void Daemon::on_withdraw(const pn_ev_withdraw& event) {
-  ++records_;
-  pipeline_->on_withdraw(event);
-}
-void Daemon::on_conn_close(const pn_ev_conn_close& event) {
-  ++records_;
-  pipeline_->on_conn_close(event);
-}
-void Daemon::on_fork(const pn_ev_fork& event) {
-  ++records_;
-  pipeline_->on_fork(event);
-  probes_->on_fork(event.child_tgid);
-}
-void Daemon::on_exec(const pn_ev_exec& event) {
-  ++records_;
-  pipeline_->on_exec(event);
-  probes_->on_exec(event.hdr.tgid);
-}
-void Daemon::on_exit(const pn_ev_exit& event) {
-  ++records_;
-  pipeline_->on_exit(event);
-  probes_->on_exit(event.hdr.tgid);
-}
-void Daemon::on_mmap(const pn_ev_mmap& event) {
-  ++records_;
-  pipeline_->on_mmap(event);
-}
-void Daemon::on_malformed(std::span<const std::uint8_t> record) {
-  ++records_;
-  pipeline_->on_malformed(record);
-}
+void Daemon::on_fork(std::uint32_t child) { probes_->on_fork(child); }
+void Daemon::on_exec(std::uint32_t process) { probes_->on_exec(process); }
+void Daemon::on_exit(std::uint32_t process) { probes_->on_exit(process); }
 
 void Daemon::on_exchange(const model::Exchange& exchange) {
   // Plain requests are nobody's business unless something was done to them.
@@ -495,12 +467,39 @@ void Daemon::on_exchange(const model::Exchange& exchange) {
   streams_.publish(exchange);
   prometheus_->on_exchange(exchange);
   for (const auto& exporter : exporters_) exporter->on_exchange(exchange);
-  if (exchange.subject.process.pid != 0) subjects_->identity().note_agent(exchange.subject.process);
 }
 
 // Whoever asks is an agent, whatever becomes of the request.
 void Daemon::on_verdict(const model::Exchange& exchange, const model::Verdict&, bool, std::string_view) {
-  if (exchange.subject.process.pid != 0) subjects_->identity().note_agent(exchange.subject.process);
+  if (exchange.subject.process.pid == 0) return;
+  const auto affected = subjects_->identity().note_agent(exchange.subject.process);
+  now_delegated_.insert(now_delegated_.end(), affected.begin(), affected.end());
+}
+
+// What an agent had started before it first called a model acts for it from now on.
+void Daemon::place_delegated() {
+  for (const model::ProcessKey& process : std::exchange(now_delegated_, {})) pipeline_->look_again(process.pid);
+}
+
+void Daemon::on_span(pipeline::Span what, std::uint64_t ns, std::string_view provider) {
+  switch (what) {
+    case pipeline::Span::kCloseToEvent:
+      return prometheus_->observe_gate(exporters::GateStage::kCloseToEvent, ns);
+    case pipeline::Span::kDecide:
+      return prometheus_->observe_gate(exporters::GateStage::kDecide, ns);
+    case pipeline::Span::kRelease:
+      return prometheus_->observe_gate(exporters::GateStage::kRelease, ns);
+    case pipeline::Span::kKill:
+      return prometheus_->observe_kill(provider, ns);
+  }
+}
+
+void Daemon::on_chunks(const model::Exchange& exchange, const pipeline::ChunkTimes& times) {
+  prometheus_->observe_chunks(exchange, {times.counts, times.sum_ns});
+}
+
+void Daemon::on_cut(const model::Exchange& exchange, std::uint64_t tokens_beyond) {
+  prometheus_->observe_cut(exchange.provider, tokens_beyond);
 }
 
 void Daemon::on_soft_crossing(const ledger::SoftCrossing& crossing) {

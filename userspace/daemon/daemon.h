@@ -32,6 +32,7 @@
 #include "userspace/daemon/probes.h"
 #include "userspace/daemon/process_control.h"
 #include "userspace/daemon/runs.h"
+#include "userspace/daemon/service_manager.h"
 #include "userspace/daemon/settings.h"
 #include "userspace/daemon/subjects.h"
 #include "userspace/gate/kernel_gate.h"
@@ -45,7 +46,7 @@ namespace penstock::daemon {
 
 class ControlApi;
 
-class Daemon final : private capture::EventSink, private pipeline::Observer, private RunHost {
+class Daemon final : private pipeline::Observer, private RunHost {
  public:
   static base::Result<std::unique_ptr<Daemon>> start(Settings settings);
   ~Daemon() override;
@@ -62,9 +63,12 @@ class Daemon final : private capture::EventSink, private pipeline::Observer, pri
   base::Result<> reload();
   void housekeeping(std::uint64_t now);
   void place_cgroups();
+  void place_delegated();
   void apply_endpoints(const std::vector<EndpointNames::Resolved>& resolved);
   void shut_down();
-  // Takes what the kernel has reported so far.
+  // Has the pipeline look at what the kernel reported; returns how many records there were.
+  base::Result<std::size_t> take(int timeout_ms);
+  // Everything the kernel has reported so far.
   void drain();
   bool owner_gone() const;
   // Probes are in place for everything that runs, and the API answers.
@@ -72,23 +76,17 @@ class Daemon final : private capture::EventSink, private pipeline::Observer, pri
   // What does not work, one line each.
   std::vector<std::string> degraded() const;
 
-  // capture::EventSink: the pipeline's, with what attaching probes needs to know.
-  void on_data(const pn_ev_data& event, std::span<const std::uint8_t> payload) override;
-  void on_bind(const pn_ev_bind& event) override;
-  void on_gate(const pn_ev_gate& event) override;
-  void on_withdraw(const pn_ev_withdraw& event) override;
-  void on_conn_close(const pn_ev_conn_close& event) override;
-  void on_fork(const pn_ev_fork& event) override;
-  void on_exec(const pn_ev_exec& event) override;
-  void on_exit(const pn_ev_exit& event) override;
-  void on_mmap(const pn_ev_mmap& event) override;
-  void on_malformed(std::span<const std::uint8_t> record) override;
-
   // pipeline::Observer
   void on_exchange(const model::Exchange& exchange) override;
   void on_verdict(const model::Exchange& exchange, const model::Verdict&, bool, std::string_view) override;
   void on_hold_ended(const model::Exchange&, std::string_view, std::uint64_t) override {}
   void on_soft_crossing(const ledger::SoftCrossing& crossing) override;
+  void on_fork(std::uint32_t child) override;
+  void on_exec(std::uint32_t process) override;
+  void on_exit(std::uint32_t process) override;
+  void on_span(pipeline::Span what, std::uint64_t ns, std::string_view provider) override;
+  void on_chunks(const model::Exchange& exchange, const pipeline::ChunkTimes& times) override;
+  void on_cut(const model::Exchange& exchange, std::uint64_t tokens_beyond) override;
 
   // RunHost
   void run_started(const Run& run) override;
@@ -101,6 +99,7 @@ class Daemon final : private capture::EventSink, private pipeline::Observer, pri
 
   Settings settings_;
   base::SystemClock clock_;
+  ServiceManager manager_;
   base::Fd state_lock_;
   std::int64_t started_real_ns_ = 0;
   bool reload_ok_ = true;
@@ -137,6 +136,7 @@ class Daemon final : private capture::EventSink, private pipeline::Observer, pri
   std::unique_ptr<EndpointNames> endpoint_names_;
   std::unique_ptr<FdWatch> fd_watch_;
   std::map<std::string, std::uint64_t> placed_cgroups_;  // path -> id
+  std::vector<model::ProcessKey> now_delegated_;
   std::unique_ptr<ControlApi> control_;
   std::unique_ptr<api::Server> server_;
 };

@@ -107,11 +107,29 @@ TEST_F(PolicyStoreTest, ARunsPoliciesSpeakOfThatRunOnlyAndEndWithIt) {
 }
 
 TEST(EndpointNames, HostAndPort) {
-  using Pair = std::pair<std::string, std::uint16_t>;
-  EXPECT_EQ(split_host_port("llm.example"), (Pair{"llm.example", 443}));
-  EXPECT_EQ(split_host_port("llm.example:8443"), (Pair{"llm.example", 8443}));
-  EXPECT_EQ(split_host_port("[2001:db8::1]:8443"), (Pair{"2001:db8::1", 8443}));
-  EXPECT_EQ(split_host_port("2001:db8::1"), (Pair{"2001:db8::1", 443}));
+  EXPECT_EQ(split_host_port("llm.example"), (HostPort{"llm.example", std::nullopt}));
+  EXPECT_EQ(split_host_port("llm.example:8443"), (HostPort{"llm.example", 8443}));
+  EXPECT_EQ(split_host_port("[2001:db8::1]:8443"), (HostPort{"2001:db8::1", 8443}));
+  EXPECT_EQ(split_host_port("2001:db8::1"), (HostPort{"2001:db8::1", std::nullopt}));
+}
+
+TEST(EndpointNames, PricesFollowThePortToo) {
+  api::Config config;
+  (*config.mutable_endpoints())["gateway.example:8001"] = "openai";
+  (*config.mutable_endpoints())["gateway.example:8002"] = "anthropic";
+  (*config.mutable_endpoints())["other.example"] = "openai";
+  auto book = ledger::PriceBook::load(price_options(config));
+  ASSERT_TRUE(book.has_value()) << book.error().message();
+  const auto provider = [&](std::string_view host, std::uint16_t port, std::string_view model) {
+    ledger::PriceQuery query;
+    query.host = host;
+    query.port = port;
+    query.response_model = query.request_model = model;
+    return std::string(book->lookup(query).provider);
+  };
+  EXPECT_EQ(provider("gateway.example", 8001, "gpt-4o"), "openai");
+  EXPECT_EQ(provider("gateway.example", 8002, "claude-3-5-haiku-20241022"), "anthropic");
+  EXPECT_EQ(provider("other.example", 8003, "gpt-4o"), "openai");
 }
 
 TEST(Activity, SumsSayNothingOfWhatIsUnknown) {

@@ -13,20 +13,23 @@
 namespace penstock::daemon {
 namespace {
 
+constexpr std::uint16_t kHttpsPort = 443;
 constexpr auto kAgain = std::chrono::minutes(5);
 constexpr std::size_t kMaxAddresses = 1024;
 
 }  // namespace
 
-std::pair<std::string, std::uint16_t> split_host_port(const std::string& text) {
+HostPort split_host_port(const std::string& text) {
   std::string host = text;
-  std::uint16_t port = 443;
+  std::optional<std::uint16_t> port;
   const std::size_t bracket = text.rfind(']');
   const std::size_t colon = text.rfind(':');
   const bool v6_without_port = bracket == std::string::npos && colon != std::string::npos && text.find(':') != colon;
   if (colon != std::string::npos && !v6_without_port && (bracket == std::string::npos || colon > bracket)) {
     host = text.substr(0, colon);
-    std::from_chars(text.data() + colon + 1, text.data() + text.size(), port);
+    std::uint16_t number = kHttpsPort;
+    std::from_chars(text.data() + colon + 1, text.data() + text.size(), number);
+    port = number;
   }
   if (host.size() >= 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
   return {host, port};
@@ -68,7 +71,8 @@ void EndpointNames::loop() {
 std::vector<EndpointNames::Resolved> EndpointNames::resolve(const std::map<std::string, std::string>& endpoints) {
   std::vector<Resolved> out;
   for (const auto& [text, provider] : endpoints) {
-    const auto [host, port] = split_host_port(text);
+    const auto [host, named_port] = split_host_port(text);
+    const std::uint16_t port = named_port.value_or(kHttpsPort);
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     addrinfo* list = nullptr;

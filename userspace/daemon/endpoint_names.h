@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -46,7 +47,12 @@ class EndpointNames {
   std::thread thread_;
 };
 
-// "host", "host:port", "[v6]:port" -> (host, port); port 443 when there is none.
-std::pair<std::string, std::uint16_t> split_host_port(const std::string& text);
+// "host", "host:port", "[v6]:port".
+struct HostPort {
+  std::string host;
+  std::optional<std::uint16_t> port;  // absent: none is named
+  bool operator==(const HostPort&) const = default;
+};
+HostPort split_host_port(const std::string& text);
 
 }  // namespace penstock::daemon

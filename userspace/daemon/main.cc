@@ -88,14 +88,8 @@ std::string default_config_file() {
 
 Result<int> check_config(const daemon::CommandLine& command_line) {
   PN_TRY(const daemon::Settings settings, settings_of(command_line));
-  daemon::PolicyStore::Settings policies;
-  policies.path = settings.config.policies();
-  policies.defaults = penstock::policy::defaults_from(settings.config.defaults());
-  policies.support = daemon::policy_support();
-  PN_TRY([[maybe_unused]] const auto store, daemon::PolicyStore::open(std::move(policies), 0));
-  penstock::ledger::PriceBook::Options prices;
-  prices.operator_file = settings.config.prices();
-  PN_TRY([[maybe_unused]] const auto book, penstock::ledger::PriceBook::load(prices));
+  PN_TRY(const auto store, daemon::PolicyStore::open(daemon::policy_settings(settings.config, {}), 0));
+  PN_TRY([[maybe_unused]] const auto book, penstock::ledger::PriceBook::load(daemon::price_options(settings.config)));
   fmt::print("configuration is valid: {} policies\n", store.set().policies_size());
   return 0;
 }

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "parsers/providers/registry.h"
+#include "userspace/daemon/endpoint_names.h"
 #include "userspace/ledger/timezone.h"
 
 namespace penstock::daemon {
@@ -64,9 +66,29 @@ base::Result<> check_endpoints(const api::Config& config, const std::string& fil
 policy::Support policy_support() {
   policy::Support support;
   support.approvals = true;  // released by a person through the API
-  support.tools = true;      // MCP and A2A over HTTP
+  support.delegation = true;
+  support.tools = true;  // MCP and A2A over HTTP
   support.timezone_known = [](std::string_view name) { return ledger::TimeZone::load(name).has_value(); };
   return support;
+}
+
+PolicyStore::Settings policy_settings(const api::Config& config, std::string applied_dir) {
+  PolicyStore::Settings settings;
+  settings.path = config.policies();
+  settings.applied_dir = std::move(applied_dir);
+  settings.defaults = policy::defaults_from(config.defaults());
+  settings.support = policy_support();
+  return settings;
+}
+
+ledger::PriceBook::Options price_options(const api::Config& config) {
+  ledger::PriceBook::Options options;
+  options.operator_file = config.prices();
+  for (const auto& [text, provider] : config.endpoints()) {
+    auto [host, port] = split_host_port(text);
+    options.endpoints.push_back({std::move(host), provider, port.value_or(0)});
+  }
+  return options;
 }
 
 }  // namespace penstock::daemon

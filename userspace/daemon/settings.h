@@ -7,6 +7,8 @@
 
 #include "userspace/api/config.h"
 #include "userspace/base/result.h"
+#include "userspace/daemon/policy_store.h"
+#include "userspace/ledger/prices.h"
 #include "userspace/policy/policy.h"
 
 namespace penstock::daemon {
@@ -30,5 +32,8 @@ base::Result<Settings> load_settings(const CommandLine& command_line);
 // Every endpoint names a provider that exists.
 base::Result<> check_endpoints(const api::Config& config, const std::string& file);
 policy::Support policy_support();
+// What the configuration says, as the parts want it. `applied_dir` empty: applied policies are kept in memory only.
+PolicyStore::Settings policy_settings(const api::Config& config, std::string applied_dir);
+ledger::PriceBook::Options price_options(const api::Config& config);
 
 }  // namespace penstock::daemon

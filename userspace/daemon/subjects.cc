@@ -72,6 +72,16 @@ const model::Subject& Subjects::subject(std::uint32_t tgid) {
   return current_;
 }
 
+std::vector<model::Subject> Subjects::ancestors(const model::Subject& subject) {
+  std::vector<model::Subject> out;
+  const std::vector<identity::Link> chain = identity_.delegation(subject.process).chain;
+  for (std::size_t i = chain.size(); i-- > 1;) {  // the last link is the subject itself
+    out.push_back(identity_.resolve(chain[i - 1].root));
+    apply_run(out.back());
+  }
+  return out;
+}
+
 void Subjects::on_fork(const pn_ev_fork& event) {
   ended_.erase(event.child_tgid);
   identity_.on_fork(event.hdr.tgid, event.child_tgid, event.child_start_boot_ns);

@@ -397,11 +397,26 @@ std::vector<model::ProcessKey> Identity::processes_of_run(const std::string& run
   return out;
 }
 
-void Identity::note_agent(const model::ProcessKey& key) {
+std::vector<model::ProcessKey> Identity::note_agent(const model::ProcessKey& key) {
+  std::vector<model::ProcessKey> affected;
   Process* p = find_or_read(key);
-  if (p == nullptr) return;
+  if (p == nullptr) return affected;
+  Process& root = root_of(*p);
+  const bool news = (!p->talks && p->children > 0) || (!root.talks && root.children > 0);
   p->talks = true;
-  root_of(*p).talks = true;
+  root.talks = true;
+  if (!news) return affected;
+  for (const auto& [pid, living] : living_)
+    if (living != key && living != root.key && descends_from(living, p->key, root.key)) affected.push_back(living);
+  return affected;
+}
+
+bool Identity::descends_from(const model::ProcessKey& key, const model::ProcessKey& one,
+                             const model::ProcessKey& other) {
+  const Process* p = find(key);
+  for (int depth = 0; depth < kMaxDepth && p != nullptr; ++depth, p = find(p->parent))
+    if (p->key == one || p->key == other) return true;
+  return false;
 }
 
 bool Identity::acts_for_agent(const model::ProcessKey& key) {

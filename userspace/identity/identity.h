@@ -97,8 +97,9 @@ class Identity {
   // Living processes of a run, for `kill` and `top`.
   std::vector<model::ProcessKey> processes_of_run(const std::string& run);
 
-  // The process talks to an AI endpoint: it is an agent in the delegation of its descendants.
-  void note_agent(const model::ProcessKey&);
+  // The process talks to an AI endpoint: it is an agent in the delegation of its descendants. Returns the living ones
+  // of these for whom that is news.
+  std::vector<model::ProcessKey> note_agent(const model::ProcessKey&);
   // The process or one above it, whatever stands between, talks to AI endpoints or belongs to an explicit run.
   bool acts_for_agent(const model::ProcessKey&);
   void assign_run(const model::ProcessKey& root, ExplicitRun);
@@ -145,6 +146,7 @@ class Identity {
   const std::string& agent_of(const Process&) const;
   bool is_boundary(const Process& above, const Process& below) const;
   Process& root_of(Process&);
+  bool descends_from(const model::ProcessKey& key, const model::ProcessKey& one, const model::ProcessKey& other);
   std::string run_of(Process&);
   void describe_origin(const Process* boundary, const Process& below, Delegation&) const;
 

@@ -38,6 +38,8 @@ std::uint64_t Connection::gate_ns(std::uint64_t now_boot_ns) const {
 
 void Connection::on_gate(const pn_ev_gate& event, bool unseen) {
   const std::uint64_t end = event.pos + event.len;
+  if (const std::uint64_t now = pipeline_.now_ns(); event.what == PN_GATE_CLOSED && now > event.hdr.boot_ns)
+    pipeline_.note_span(Span::kCloseToEvent, now - event.hdr.boot_ns);
   const bool held = event.what == PN_GATE_CLOSED || event.what == PN_GATE_BEHIND || event.what == PN_GATE_REFUSED;
   // It waits behind a write that we were not told of, or begins with bytes that we do not have.
   if (event.what == PN_GATE_BEHIND && !opaque_ && event.pos > std::max(known_end_, leased_end_)) unreadable_ = true;
@@ -115,6 +117,7 @@ void Connection::on_request(model::Exchange& exchange, std::uint64_t end_pos) {
 
 void Connection::on_progress(model::Exchange& exchange) {
   Pending* pending = find(exchange);
+  if (pending != nullptr && exchange.timing.last_chunk_ns) pending->chunks.note(*exchange.timing.last_chunk_ns);
   if (pending != nullptr && pending->stage == Stage::kAdmitted && !destroyed_) pipeline_.progress(*this, *pending);
 }
 
@@ -289,6 +292,7 @@ bool Connection::answer_is_urgent() const {
 }
 
 void Connection::admit_to(std::uint64_t pos) {
+  const std::uint64_t began = pipeline_.now_ns();
   const std::uint32_t flags = answer_is_urgent() ? PN_ADMIT_URGENT : 0;
   if (const auto written = pipeline_.parts_.gate.admit(info_.socket.cookie, pos, flags); !written) {
     ++pipeline_.stats_.gate_errors;
@@ -306,6 +310,7 @@ void Connection::admit_to(std::uint64_t pos) {
     } else {
       ++pipeline_.stats_.pushes_missed;  // the kernel's probe timer sends it
     }
+    pipeline_.note_span(Span::kRelease, pipeline_.now_ns() - began);
   }
   if (known_end_ > admitted_) return;  // the rest waits on
   closed_since_ns_ = 0;

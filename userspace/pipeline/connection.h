@@ -18,6 +18,7 @@
 
 #include "userspace/ledger/ledger.h"
 #include "userspace/model/exchange.h"
+#include "userspace/pipeline/ports.h"
 #include "userspace/policy/policy.h"
 #include "userspace/tracker/tracker.h"
 
@@ -58,6 +59,7 @@ struct Pending {
   std::uint64_t retry_at_ns = 0;    // pace: when there may be room; 0: on change only
   std::uint64_t give_up_at_ns = 0;  // then `then` happens
   std::uint64_t held_order = 0;     // position in the queue
+  ChunkTimes chunks;
 };
 
 class Connection final : public tracker::ConnectionHandler, public parsers::ExchangeSink {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "userspace/graph/call_graph.h"
 #include "userspace/model/names.h"
 #include "userspace/pipeline/pipeline.h"
 #include "userspace/policy/match.h"
@@ -30,10 +31,22 @@ std::vector<std::uint8_t> Pipeline::endpoint_key(const pn_endpoint_key& endpoint
   return {bytes, bytes + sizeof endpoint};
 }
 
+policy::Effective Pipeline::effective_now(const model::Subject& subject) {
+  return policy::effective(policies_, subject, parts_.subjects.ancestors(subject));
+}
+
+policy::Context Pipeline::context_for(const policy::Effective& effective) const {
+  policy::Context context;
+  context.kills = parts_.kills.active();
+  if (effective.subject.process.pid != 0)
+    context.delegation_depth = graph::delegation_depth(effective.subject, effective.ancestors);
+  return context;
+}
+
 std::shared_ptr<const policy::Effective> Pipeline::effective_for(const model::Subject& subject) {
   const auto it = effective_cache_.find(subject.process);
   if (it != effective_cache_.end()) return it->second;
-  auto made = std::make_shared<const policy::Effective>(policy::effective(policies_, subject));
+  auto made = std::make_shared<const policy::Effective>(effective_now(subject));
   if (effective_cache_.size() >= options_.max_cached_subjects) effective_cache_.clear();
   effective_cache_.emplace(subject.process, made);
   return made;
@@ -100,13 +113,23 @@ void Pipeline::reserve(Pending& pending, ledger::Outcome& outcome, bool force) {
   note_crossings(outcome);
 }
 
+void Pipeline::note_span(Span what, std::uint64_t ns, std::string_view provider) {
+  for (Observer* observer : parts_.observers) observer->on_span(what, ns, provider);
+}
+
 void Pipeline::judge(Connection& connection, Pending& pending) {
-  model::Exchange& exchange = *pending.exchange;
-  if (!policy::is_ai(exchange)) {
+  if (!policy::is_ai(*pending.exchange)) {
     pending.stage = Stage::kAdmitted;
     if (connection.holding()) ++stats_.passed_plain;
     return;
   }
+  const std::uint64_t began = now_ns();
+  give_verdict(connection, pending);
+  note_span(Span::kDecide, now_ns() - began);
+}
+
+void Pipeline::give_verdict(Connection& connection, Pending& pending) {
+  model::Exchange& exchange = *pending.exchange;
   connection.set_ai();
   connection.remember_target(exchange);
   if (!exchange.host.empty() && ai_hosts_.size() < options_.max_known_hosts) ai_hosts_.insert(exchange.host);
@@ -135,8 +158,7 @@ void Pipeline::judge(Connection& connection, Pending& pending) {
     for_decision.breaches.clear();
     for_decision.priced = true;
   }
-  policy::Context context;
-  context.kills = parts_.kills.active();
+  policy::Context context = context_for(effective);
   context.approvals = approvals;
   policy::Decision decision = policy::decide(exchange, effective, for_decision, context);
 
@@ -191,8 +213,7 @@ void Pipeline::judge_again_complete(Connection& connection, Pending& pending) {
     note_crossings(outcome);
     pending.upper = upper;
   }
-  policy::Context context;
-  context.kills = parts_.kills.active();
+  const policy::Context context = context_for(effective);
   policy::LedgerOutcome for_decision = for_policy(outcome, upper);
   if (pending.released) for_decision.breaches.clear();
   policy::Decision decision = policy::decide(exchange, effective, for_decision, context);
@@ -405,10 +426,9 @@ void Pipeline::set_endpoints(std::shared_ptr<const std::map<std::string, std::st
 
 void Pipeline::judge_opaque(Connection& connection, Unread why) {
   model::Exchange unread = unread_exchange(connection);
-  policy::Context context;
-  context.kills = parts_.kills.active();
-  context.opaque = true;
   const std::shared_ptr<const policy::Effective> effective = effective_for(unread.subject);
+  policy::Context context = context_for(*effective);
+  context.opaque = true;
   const policy::Decision decision = policy::decide(unread, *effective, {}, context);
   const model::Action action = decision.verdict.action;
   // Where only plain requests were ever seen, there is no AI endpoint; anywhere else a strict scope fails closed.

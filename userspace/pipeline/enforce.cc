@@ -149,6 +149,7 @@ bool Pipeline::order_hits(const api::Selector& selector, const Connection& conne
 }
 
 base::Result<KillOutcome> Pipeline::kill(const api::KillSwitch& order, bool sigkill) {
+  const std::uint64_t began = now_ns();
   PN_CHECK(parts_.kills.add(order));
   KillOutcome outcome;
   // From here on the default scope gates and verdicts know the order; then what lives is ended; then everybody is
@@ -172,6 +173,7 @@ base::Result<KillOutcome> Pipeline::kill(const api::KillSwitch& order, bool sigk
         model::Action::kKill, effective->mode, {}, api::format_selector(order.selector()), "killed", 0};
     connection->destroy(verdict, order.reason().empty() ? "killed" : "killed: " + order.reason());
     ++outcome.connections_destroyed;
+    note_span(Span::kKill, now_ns() - began, connection->provider());
   }
   outcome.held_refused = held_before - std::min<std::uint64_t>(held_before, held_.size());
   std::unordered_set<std::uint32_t> scopes;

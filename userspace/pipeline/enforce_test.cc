@@ -3,6 +3,8 @@
 
 #include <fstream>
 
+#include "userspace/api/spelling.h"
+#include "userspace/ledger/window.h"
 #include "userspace/pipeline/test_rig.h"
 
 namespace penstock::pipeline {
@@ -273,6 +275,24 @@ TEST_F(EnforceTest, WhileSomebodyIsKilledTheHostWaitsForVerdictsAndDoesNotDepend
   defaults.on_failure = policy::OnFailure::kHoldLast;
   apply(policy, defaults);
   EXPECT_EQ(kernel_.scopes[0].on_failure, PN_FAIL_OPEN);
+}
+
+TEST_F(EnforceTest, EveryWindowThatAPolicyMayNameIsOneTheLedgerKnows) {
+  int passed = 0;
+  for (const char* unit : {"s", "m", "h", "d", "w", "mo"}) {
+    for (const char* kind : {"", " rolling"}) {
+      for (const int count :
+           {1, 2, 5, 7, 8, 12, 24, 25, 31, 32, 60, 118, 120, 121, 600, 1440, 3600, 3661, 86400, 90000}) {
+        const std::string window = std::to_string(count) + unit + kind;
+        const std::string yaml = "kind: Policy\nname: p\nbudgets: [{ name: b, usd: 1, window: " + window + " }]\n";
+        const policy::LoadedPolicies loaded = policy::read_policies(yaml, "test.yaml", {});
+        if (api::has_errors(loaded.diagnostics)) continue;
+        ++passed;
+        EXPECT_TRUE(ledger::Window::parse(api::format_window(loaded.set.policies(0).budgets(0).window()))) << window;
+      }
+    }
+  }
+  EXPECT_GT(passed, 80);
 }
 
 TEST_F(EnforceTest, LeasesNeverExceedWhatBudgetsHaveLeft) {

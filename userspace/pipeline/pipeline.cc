@@ -52,12 +52,18 @@ void Pipeline::on_conn_close(const pn_ev_conn_close& event) {
 void Pipeline::on_fork(const pn_ev_fork& event) {
   parts_.subjects.on_fork(event);
   parts_.scopes.forked(event.hdr.tgid, event.child_tgid);
+  for (Observer* observer : parts_.observers) observer->on_fork(event.child_tgid);
 }
 
 void Pipeline::on_exec(const pn_ev_exec& event) {
   parts_.subjects.on_exec(event);
-  const model::Subject& subject = parts_.subjects.subject(event.hdr.tgid);
-  effective_cache_.erase(subject.process);  // the same process is somebody else now
+  look_again(event.hdr.tgid);  // the same process is somebody else now
+  for (Observer* observer : parts_.observers) observer->on_exec(event.hdr.tgid);
+}
+
+void Pipeline::look_again(std::uint32_t tgid) {
+  const model::Subject subject = parts_.subjects.subject(tgid);
+  effective_cache_.erase(subject.process);
   place(subject);
 }
 
@@ -65,6 +71,7 @@ void Pipeline::on_exit(const pn_ev_exit& event) {
   effective_cache_.erase({event.hdr.tgid, event.start_boot_ns});
   parts_.scopes.exited(event.hdr.tgid);
   parts_.subjects.on_exit(event);
+  for (Observer* observer : parts_.observers) observer->on_exit(event.hdr.tgid);
 }
 
 void Pipeline::on_mmap(const pn_ev_mmap&) {}  // of interest to whoever attaches probes
@@ -126,12 +133,18 @@ void Pipeline::progress(Connection& connection, Pending& pending) {
   const ledger::Outcome outcome = parts_.ledger.progress(exchange.id, so_far, ledger_now());
   note_crossings(outcome);
   if (!outcome.breached || !pending.hard) return;
-  policy::Context context;
-  context.kills = parts_.kills.active();
   const policy::Decision decision =
-      policy::decide_stream(exchange, *pending.effective, for_policy(outcome, so_far), context);
+      policy::decide_stream(exchange, *pending.effective, for_policy(outcome, so_far), context_for(*pending.effective));
   if (decision.verdict.action != model::Action::kCut && decision.verdict.action != model::Action::kKill) return;
   pending.cut = true;
+  std::uint64_t beyond = 0;
+  for (const ledger::Breach& breach : outcome.breaches) {
+    if (breach.unit != ledger::BudgetUnit::kTokens) continue;
+    const auto status = parts_.ledger.status(breach.budget, breach.key, ledger_now());
+    const model::Int128 used = status ? model::Int128{status->spent} + status->reserved : 0;
+    if (used > breach.limit) beyond = std::max(beyond, static_cast<std::uint64_t>(used - breach.limit));
+  }
+  for (Observer* observer : parts_.observers) observer->on_cut(exchange, beyond);
   const std::uint64_t held = exchange.verdict.gate_ns;
   exchange.verdict = decision.verdict;
   exchange.verdict.gate_ns = held;
@@ -153,7 +166,10 @@ void Pipeline::finish(Connection& connection, Pending& pending) {
     if (exchange.usage_status == model::UsageStatus::kEstimated) ++stats_.estimated;
   }
   ++stats_.exchanges;
-  for (Observer* observer : parts_.observers) observer->on_exchange(exchange);
+  for (Observer* observer : parts_.observers) {
+    if (pending.chunks.sum_ns > 0) observer->on_chunks(exchange, pending.chunks);
+    observer->on_exchange(exchange);
+  }
 }
 
 void Pipeline::plain_request_done(Connection& connection, const model::Exchange& exchange, std::uint32_t in_a_row) {

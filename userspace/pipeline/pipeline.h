@@ -159,7 +159,9 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   const std::unordered_set<Connection*>& connections() const { return connections_; }
   std::shared_ptr<const policy::Effective> effective_for(const model::Subject& subject);
   // The same, never from memory: for a process that may have moved since it was placed.
-  policy::Effective effective_now(const model::Subject& subject) const { return policy::effective(policies_, subject); }
+  policy::Effective effective_now(const model::Subject& subject);
+  // Something that the process table says of it has changed: who it acts for.
+  void look_again(std::uint32_t tgid);
   const std::shared_ptr<const policy::CompiledPolicies>& policies() const { return policies_; }
   const capture::KernelSnapshot& kernel() const { return kernel_; }
 
@@ -183,6 +185,7 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   parsers::Endpoint endpoint_of(const tracker::ConnectionInfo& info) const;
   void begin(Connection& connection, Pending& pending);
   void judge(Connection& connection, Pending& pending);
+  void give_verdict(Connection& connection, Pending& pending);
   void judge_again_complete(Connection& connection, Pending& pending);
   void progress(Connection& connection, Pending& pending);
   void finish(Connection& connection, Pending& pending);
@@ -204,6 +207,7 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   static std::vector<std::uint8_t> endpoint_key(const pn_endpoint_key& endpoint);
   void learn_endpoint(const pn_endpoint_key& endpoint);
   static policy::LedgerOutcome for_policy(const ledger::Outcome& outcome, const ledger::Amounts& amounts);
+  policy::Context context_for(const policy::Effective& effective) const;
   void reserve(Pending& pending, ledger::Outcome& outcome, bool force);
   void hold(Connection& connection, Pending& pending, const policy::Decision& decision);
   void admit(Connection& connection, Pending& pending, model::Verdict verdict);
@@ -221,6 +225,7 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   policy::Lease lease_left(const policy::Effective& effective);
   void refill_leases();
   void note_control(const base::Result<>& result);
+  void note_span(Span what, std::uint64_t ns, std::string_view provider = {});
   void check_loss(std::uint64_t now);
   void refuse_orphans(std::uint64_t now);
   void retry_all_held();

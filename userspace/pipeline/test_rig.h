@@ -31,6 +31,13 @@ class FakeSubjects final : public SubjectSource {
     return subject;
   }
   const model::Subject& subject(std::uint32_t tgid) override { return current_ = make(tgid); }
+  std::map<std::uint32_t, std::uint32_t> started_by;
+  std::vector<model::Subject> ancestors(const model::Subject& subject) override {
+    std::vector<model::Subject> out;
+    for (auto it = started_by.find(subject.process.pid); it != started_by.end(); it = started_by.find(it->second))
+      out.push_back(make(it->second));
+    return out;
+  }
   void on_fork(const pn_ev_fork&) override {}
   void on_exec(const pn_ev_exec&) override {}
   void on_exit(const pn_ev_exit&) override {}
@@ -167,7 +174,7 @@ class PipelineTest : public testing::Test {
 
   void apply(const std::string& yaml, const policy::Defaults& defaults = {}) {
     policies_ = yaml;
-    const policy::Support support{.approvals = true, .tools = true};
+    const policy::Support support{.approvals = true, .delegation = true, .tools = true};
     const policy::LoadedPolicies loaded = policy::read_policies(yaml, "test.yaml", support);
     ASSERT_FALSE(api::has_errors(loaded.diagnostics)) << loaded.diagnostics.front().text();
     auto compiled = policy::compile(loaded.set, defaults, support);

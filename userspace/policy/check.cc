@@ -197,11 +197,20 @@ class Checker {
       error(path + ".window", "the window has no length", "");
     if (has && b.window().rolling() && month)
       error(path + ".window", "a month cannot roll: months differ in length", "use `30d rolling` or `1mo`");
-    constexpr std::uint64_t kMaxSeconds = 10ULL * 366 * 86'400;
-    static constexpr std::uint64_t kSeconds[] = {0, 1, 60, 3600, 86'400, 7 * 86'400, 31 * 86'400};
+    constexpr std::uint64_t kDay = 86'400;
+    static constexpr std::uint64_t kSeconds[] = {0, 1, 60, 3600, kDay, 7 * kDay, 31 * kDay};
     const auto unit = static_cast<std::size_t>(b.window().unit());
-    if (has && unit < std::size(kSeconds) && b.window().count() * kSeconds[unit] > kMaxSeconds)
+    const std::uint64_t length = has && unit < std::size(kSeconds) ? b.window().count() * kSeconds[unit] : 0;
+    const bool calendar = has && !b.window().rolling();
+    if (length > 10ULL * 366 * kDay)
       error(path + ".window", "the window is longer than ten years", "");
+    else if (has && b.window().rolling() && !month && length > 31 * kDay)
+      error(path + ".window", "a rolling window is at most 31 days long", "use a calendar window, such as `3mo`");
+    else if (calendar && length > kDay && kSeconds[unit] < kDay)
+      error(path + ".window", "a calendar window longer than a day counts whole days", "write it in `d`, `w` or `mo`");
+    else if (calendar && length > 0 && length < kDay && kDay % length != 0)
+      error(path + ".window", "a calendar window shorter than a day must divide the day evenly",
+            "such as `6h` or `8h`; or let it roll: `7h rolling`");
     if (b.tz().empty()) return;
     if (!has || b.window().rolling())
       return error(path + ".tz", "`tz` needs a calendar window", "for example `window: 1d`");

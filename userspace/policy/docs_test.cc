@@ -13,7 +13,7 @@ TEST(PolicyPage, ExamplesAreAccepted) {
   const std::vector<std::string> examples = page.yaml_blocks();
   ASSERT_FALSE(examples.empty());
   Support support;  // what the daemon enforces
-  support.approvals = support.tools = true;
+  support.approvals = support.delegation = support.tools = true;
   for (const std::string& example : examples) {
     const LoadedPolicies loaded = read_policies(example, "docs/policy.md", support);
     EXPECT_EQ(testing::complaints(loaded.diagnostics), "") << example;
