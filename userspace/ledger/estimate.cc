@@ -23,6 +23,7 @@ constexpr std::uint64_t kPreambleTokens = 1000;
 constexpr std::uint64_t kTokensPerTool = 64;
 constexpr std::uint64_t kUnknownContextTokens = 1'000'000;
 constexpr std::uint64_t kMaxTokens = std::uint64_t{1} << 40;  // per call; keeps products of counts in range
+constexpr std::uint64_t kBytesPerThousandTokens = 3600;       // of an answer under way: rather too few
 constexpr std::uint64_t kMaxChoices = 128;                    // more is refused by every provider
 // The histogram decays by halves at this size, so that a model's habits of last week fade.
 constexpr std::uint64_t kDecaySamples = 4096;
@@ -136,14 +137,21 @@ Amounts Estimator::reserve_amounts(const model::Exchange& e, bool strict) const 
           saturating_add(t.input_tokens, t.output_tokens), 1};
 }
 
-Amounts Estimator::progress_amounts(const model::Exchange& e) const {
+// With what the provider has reported so far, if that is more.
+Amounts Estimator::taken(const model::Exchange& e, std::uint64_t output_tokens) const {
   const std::uint64_t input = e.usage.input_tokens ? *e.usage.input_tokens : expected_input(e);
-  // Providers that report as they go may report late: what was seen counts, if it is more.
-  const std::uint64_t output = std::max(e.usage.output_tokens.value_or(0), usage_.output_tokens(e));
+  const std::uint64_t output = std::max(e.usage.output_tokens.value_or(0), output_tokens);
   model::Usage usage = e.usage;
   usage.input_tokens = input;
   usage.output_tokens = output;
   return {PriceBook::cost(prices_->lookup(e), usage).amount, saturating_add(input, output), 1};
+}
+
+// A stream is cut on what was seen of it: not on what its model is used to think besides, nor on what others have
+// taught.
+Amounts Estimator::progress_amounts(const model::Exchange& e) const {
+  const std::uint64_t bytes = std::min(e.output_text_bytes, kMaxTokens);
+  return taken(e, (bytes * 1000 + kBytesPerThousandTokens - 1) / kBytesPerThousandTokens);
 }
 
 Settlement Estimator::settlement(const model::Exchange& e) const {
@@ -171,7 +179,7 @@ Settlement Estimator::settlement(const model::Exchange& e) const {
     out.status = SettleStatus::kEstimated;
     return out;
   }
-  out.amounts = progress_amounts(e);
+  out.amounts = taken(e, usage_.output_tokens(e));
   out.status = SettleStatus::kEstimated;
   return out;
 }

@@ -71,6 +71,7 @@ class Estimator {
   const Learnt* find(const model::Exchange& exchange) const;
   TokenEstimate tokens(const model::Exchange& exchange, const Quote& quote, bool strict) const;
   std::uint64_t expected_input(const model::Exchange& exchange) const;
+  Amounts taken(const model::Exchange& exchange, std::uint64_t output_tokens) const;
   static std::optional<std::uint64_t> percentile99(const Learnt& learnt);
 
   Options options_;
