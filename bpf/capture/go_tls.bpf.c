@@ -77,20 +77,20 @@ int uprobe__go_enter(struct pt_regs *regs)
 	struct pn_probe_val *probe = bpf_map_lookup_elem(&pn_probe, &row);
 	struct pn_go_key key = {.tgid = bpf_get_current_pid_tgid() >> 32};
 	struct pn_go_call call = {.ctx = regs->ax, .buf = regs->bx, .len = regs->cx, .left = regs->cx, .row = row};
-	__u8 yes = 1;
 
 	if (!pn_active(ctl) || !probe)
 		return 0;
 	if (regs->flags & (FLAG_CARRY | FLAG_ZERO))
 		return 0; /* the stack is too small: the function begins again on a larger one */
-	key.g = goroutine();
+	key.g = regs->r14;
 	key.read = probe->shape == PN_SHAPE_GO_READ;
-	if (key.g != regs->r14) {
-		pn_count(PN_STAT_TASK_STORAGE_FAILED); /* not where Go keeps it: nothing here could be tied to a socket */
-		return 0;
+	struct pn_go_proc_val *known = bpf_map_lookup_elem(&pn_go_proc, &key.tgid);
+	if (!known) {
+		struct pn_go_proc_val found = {.word = go_find_word(key.g)};
+		/* Not found, or no room: its sends cannot be told apart. Its plaintext is still read; a gated write stays provisional. */
+		if (!found.word || bpf_map_update_elem(&pn_go_proc, &key.tgid, &found, BPF_ANY))
+			pn_count(PN_STAT_TABLE_FULL_CALLS);
 	}
-	if (!bpf_map_lookup_elem(&pn_go_proc, &key.tgid))
-		bpf_map_update_elem(&pn_go_proc, &key.tgid, &yes, BPF_ANY);
 	struct pn_ctx_val *c = ctx_get(call.ctx, true);
 	struct pn_task_val *t = go_task();
 	if (!c || !t || !call.len)
@@ -132,12 +132,12 @@ SEC("uprobe")
 int uprobe__go_return(struct pt_regs *regs)
 {
 	struct pn_ctl_val *ctl = pn_control();
-	struct pn_go_key key = {.tgid = bpf_get_current_pid_tgid() >> 32, .read = 1};
+	/* In Go's own code r14 holds g, at every RET as at every entry. */
+	struct pn_go_key key = {.g = regs->r14, .tgid = bpf_get_current_pid_tgid() >> 32, .read = 1};
 	struct pn_go_call call = {.row = (__u32)bpf_get_attach_cookie(regs)};
 
 	if (!pn_active(ctl))
 		return 0;
-	key.g = goroutine();
 	struct pn_go_call *known = bpf_map_lookup_elem(&pn_go_call, &key);
 	if (known) {
 		call = *known;
@@ -162,9 +162,10 @@ static __always_inline struct pn_go_call *go_call(struct pn_go_key *key, __u32 r
 {
 	key->tgid = bpf_get_current_pid_tgid() >> 32;
 	key->read = read;
-	if (!bpf_map_lookup_elem(&pn_go_proc, &key->tgid))
+	struct pn_go_proc_val *proc = bpf_map_lookup_elem(&pn_go_proc, &key->tgid);
+	if (!proc)
 		return NULL;
-	key->g = goroutine();
+	key->g = go_thread_word(proc->word);
 	return bpf_map_lookup_elem(&pn_go_call, key);
 }
 

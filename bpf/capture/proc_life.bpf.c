@@ -35,6 +35,9 @@ int BPF_PROG(tp_btf__exec, struct task_struct *task, int old_pid, struct linux_b
 	if (!pn_active(ctl))
 		return 0;
 	struct pn_ev_exec ev = {.start_boot_ns = task->start_boottime};
+	__u32 tgid = task->tgid;
+	go_forget(tgid); /* where one Go program keeps its goroutines says nothing about the next */
+	bpf_map_delete_elem(&pn_aead_proc, &tgid);
 	bpf_probe_read_kernel_str(ev.path, sizeof(ev.path), bprm->filename);
 	/* A new program may belong elsewhere: user space decides again. Wakes when asleep: its libraries are about to load. */
 	PN_EMIT(pn_events, PN_EV_exec, &ev, pn_wake_flags(ctl, true, sizeof(ev)));

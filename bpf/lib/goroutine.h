@@ -14,6 +14,10 @@ struct pn_go_key {
 	__u32 read;          /* 0: Write, 1: Read                                                           */
 };
 
+struct pn_go_proc_val {
+	__u32 word;          /* its threads keep g this many words below the thread pointer                  */
+};
+
 struct pn_go_call {
 	__u64 ctx, buf, len; /* receiver and slice                                                          */
 	__u64 pos;           /* gated write: where its provisional data went                                */
@@ -35,25 +39,36 @@ struct {
 	PN_PINNED;
 } pn_go_call SEC(".maps") __weak;
 
-/* key: tgid of a process that made a Go TLS call · value: unused · writer: go_tls, proc_life (deletes) · reader: go_tls ·
+/* key: tgid of a process that made a Go TLS call · value: pn_go_proc_val · writer: go_tls, proc_life (deletes) · reader: go_tls ·
  * full: its sends are not looked at, in strict scopes they are opaque · miss: not a Go program. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, PN_MAX_PROCS);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);
-	__type(value, __u8);
+	__type(value, struct pn_go_proc_val);
 	PN_PINNED;
 } pn_go_proc SEC(".maps") __weak;
 
-/* The g of this thread: Go keeps it in the last word below the thread pointer, in static and in dynamic programs. */
-static __always_inline __u64 goroutine(void)
+#define PN_GO_TLS_WORDS 64
+
+static __always_inline __u64 go_thread_word(__u32 word)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u64 g = 0, base = task->thread.fsbase;
-	if (!base || bpf_probe_read_user(&g, sizeof(g), (const void *)(base - 8)))
+	if (!base || bpf_probe_read_user(&g, sizeof(g), (const void *)(base - 8 * (__u64)word)))
 		return 0;
 	return g;
+}
+
+/* Where this process keeps the g of a thread: the last word below the thread pointer, unless C code that is linked in has
+ * thread-local variables too. Go's own code has it in r14, which tells. 0: not found. */
+static __always_inline __u32 go_find_word(__u64 g)
+{
+	for (__u32 word = 1; word <= PN_GO_TLS_WORDS; word++)
+		if (go_thread_word(word) == g)
+			return word;
+	return 0;
 }
 
 struct pn_go_sweep {

@@ -264,7 +264,7 @@ class Case(unittest.TestCase):
         return scope
 
     def client(self, kind, requests, api=None, scope=None, **plan):
-        api = api or {**rig.CLIENTS, **rig.RUNTIMES}[kind][2][0]
+        api = api or {**rig.CLIENTS, **rig.RUNTIMES, **rig.EVASIONS}[kind][2][0]
         client = rig.Client(kind, self.provider.base(rig.host_of(kind, api)), self.provider.ca, requests, api=api,
                             cgroup=scope.directory if scope else None, **plan)
         self.addCleanup(client.stop)

@@ -44,7 +44,7 @@ class Runtimes(harness.Case):
     def check(self, observer, answers):
         for name, (answer, cookie) in answers.items():
             with self.subTest(request=name):
-                exchange = observer.wait(response_id=self.told(name)['response_id'], timeout=5)[0]
+                exchange = observer.wait(response_id=self.told(name)['response_id'])[0]
                 self.assert_same(exchange, name)
                 self.assertEqual(exchange['pid'], answer['pid'])
                 if cookie is not None:  # the connection is still open
@@ -91,7 +91,7 @@ class Runtimes(harness.Case):
                 answer = client.answer(f'{client.kind}-allowed')
                 self.assertIsNone(answer['error'], answer)
                 self.assertEqual(self.provider.events('request', id=answer['id'])[0]['body_sha256'], answer['sha256'])
-                exchange = observer.wait(response_id=self.told(answer['id'])['response_id'], timeout=5)[0]
+                exchange = observer.wait(response_id=self.told(answer['id'])['response_id'])[0]
                 self.assertEqual(exchange['verdict']['action'], 'allow')
                 self.assertGreater(exchange['verdict']['gate_ns'], 0, 'it was not gated')
         for client in clients:
@@ -129,7 +129,7 @@ class Runtimes(harness.Case):
                         answer = answers[request['id']]
                         self.assertIsNone(answer['error'], answer)
                         self.assertEqual(self.provider.events('request', id=request['id'])[0]['body_sha256'], answer['sha256'])
-                        exchange = observer.wait(response_id=self.told(request['id'])['response_id'], timeout=5)[0]
+                        exchange = observer.wait(response_id=self.told(request['id'])['response_id'])[0]
                         self.assertEqual((exchange['verdict']['action'], exchange['verdict']['mode']), ('allow', 'strict'))
                     self.assertIsNotNone(answers[tagged[3]['id']]['error'])
                     self.assertEqual(self.provider.events('request', id=tagged[3]['id']), [])

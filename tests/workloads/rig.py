@@ -49,6 +49,8 @@ RUNTIMES = {
     'go_stripped': ('go_stripped', '', ('chat',)),
     'go_pie': ('go_pie', '', ('chat',)),
 }
+# Runs that try not to be seen.
+EVASIONS = {'python_evasive': ('python', 'python_evasive.py', ('chat',))}
 MODELS = {'chat': 'gpt-4o-mini', 'responses': 'gpt-4o', 'messages': 'claude-haiku-4-5'}
 
 
@@ -266,7 +268,7 @@ class Client:
 
     def __init__(self, kind, base, ca, requests, api=None, model=None, prefix=(), cgroup=None,
                  environment=None, **plan):
-        interpreter, script, apis = {**CLIENTS, **RUNTIMES}[kind]
+        interpreter, script, apis = {**CLIENTS, **RUNTIMES, **EVASIONS}[kind]
         self.kind, self.api = kind, api or apis[0]
         self.model = model or MODELS[self.api]
         self.requests = requests
