@@ -32,7 +32,8 @@ static long pn_copy_piece(__u32 index, struct pn_copy *c)
 		c->failed = 1;
 		return 1;
 	}
-	bpf_ringbuf_submit_dynptr(&d, last ? c->flags : BPF_RB_NO_WAKEUP);
+	struct pn_ctl_val *ctl = c->verdict && last ? pn_control() : NULL;
+	bpf_ringbuf_submit_dynptr(&d, ctl ? pn_wake_now(ctl) : last ? c->flags : BPF_RB_NO_WAKEUP);
 	pn_sent(PN_EV_data, n);
 	c->ev.pos += n;
 	c->buf += n;

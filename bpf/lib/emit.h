@@ -85,15 +85,22 @@ static __always_inline void pn_header(struct pn_ev_hdr *h, __u16 kind, __u32 siz
 static __always_inline __u64 pn_wake_flags(struct pn_ctl_val *ctl, bool urgent, __u64 len)
 {
 	__u64 waiting;
-	if (ctl->sleeping) {
-		ctl->sleeping = 0;
+	if (ctl->sleeping == PN_ASLEEP || (urgent && ctl->sleeping)) {
+		ctl->sleeping = PN_AWAKE;
 		return BPF_RB_FORCE_WAKEUP;
 	}
 	/* Once when it gets there: a daemon that is slow because it is short of CPU is not helped by being woken again. */
 	waiting = bpf_ringbuf_query(&pn_events, BPF_RB_AVAIL_DATA);
-	if (urgent || (waiting < PN_WAKE_BYTES && waiting + len >= PN_WAKE_BYTES))
-		return BPF_RB_FORCE_WAKEUP;
-	return BPF_RB_NO_WAKEUP;
+	return waiting < PN_WAKE_BYTES && waiting + len >= PN_WAKE_BYTES ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
+/*
+ * For a record that is reserved already, and for which somebody waits: the daemon is woken if it sleeps. If it is about
+ * to, it sees the reservation (the exchange is a full barrier) and does not.
+ */
+static __always_inline __u64 pn_wake_now(struct pn_ctl_val *ctl)
+{
+	return __sync_lock_test_and_set(&ctl->sleeping, PN_AWAKE) ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
 /* A fixed-size event into one of the rings. `kind` and the type go together. */
@@ -108,12 +115,26 @@ static __always_inline __u64 pn_wake_flags(struct pn_ctl_val *ctl, bool urgent, 
 		err_;                                                                                                  \
 	})
 
+/* The same for a gate event that user space owes an answer to. */
+#define PN_EMIT_WAITED_FOR(ctl, ev)                                                                                    \
+	({                                                                                                             \
+		typeof(ev) slot_ = bpf_ringbuf_reserve(&pn_verdicts, sizeof(*(ev)), 0);                                \
+		pn_header(&(ev)->hdr, PN_EV_gate, sizeof(*(ev)));                                                      \
+		if (slot_) {                                                                                           \
+			*slot_ = *(ev);                                                                                \
+			bpf_ringbuf_submit(slot_, pn_wake_now(ctl));                                                   \
+			pn_sent(PN_EV_gate, 0);                                                                        \
+		} else {                                                                                               \
+			pn_lost_ring(PN_EV_gate, 0);                                                                   \
+		}                                                                                                      \
+	})
+
 struct pn_copy {
 	struct pn_ev_data ev; /* template; pos and len advance                                               */
 	const void *buf;
 	__u64 left;
-	__u64 flags;
-	__u32 verdict;        /* which ring                                                                  */
+	__u64 flags;          /* of the event ring                                                           */
+	__u32 verdict;        /* into the verdict ring: its gate event follows, the daemon may get ready     */
 	__u32 failed;
 };
 

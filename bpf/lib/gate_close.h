@@ -87,7 +87,7 @@ static __always_inline void commit_offered(struct pn_ctl_val *ctl, const struct 
 		ev.deadline_boot_ns = g->deadline_boot_ns;
 		ev.limit_seq = g->hold[0].seq;
 		pn_count(PN_STAT_GATE_BEHIND);
-		PN_EMIT(pn_verdicts, PN_EV_gate, &ev, BPF_RB_FORCE_WAKEUP);
+		PN_EMIT_WAITED_FOR(ctl, &ev);
 		return;
 	}
 	struct pn_gate_val fresh = {.pos = pos + len,
@@ -119,7 +119,7 @@ static __always_inline void commit_offered(struct pn_ctl_val *ctl, const struct 
 	} else {
 		pn_count(PN_STAT_GATE_CLOSED);
 	}
-	PN_EMIT(pn_verdicts, PN_EV_gate, &ev, BPF_RB_FORCE_WAKEUP);
+	PN_EMIT_WAITED_FOR(ctl, &ev);
 }
 
 static __always_inline void commit(struct pn_ctl_val *ctl, const struct sock *sk, __u64 cookie, __u32 scope,
@@ -202,7 +202,7 @@ static __always_inline void close_opaque(struct pn_ctl_val *ctl, const struct so
 		ev.what = PN_GATE_REFUSED;
 	}
 	pn_count(PN_STAT_OPAQUE_HELD);
-	PN_EMIT(pn_verdicts, PN_EV_gate, &ev, BPF_RB_FORCE_WAKEUP);
+	PN_EMIT_WAITED_FOR(ctl, &ev);
 }
 
 /* Called for every send of a task in a strict scope, after its plaintext, if any was seen, has been explained. */

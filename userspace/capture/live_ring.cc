@@ -1,5 +1,6 @@
 #include "userspace/capture/live_ring.h"
 
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -17,6 +18,8 @@ namespace {
 
 constexpr std::uint64_t kPollNs = 10'000'000;        // while traffic flows: whoever waits for a verdict wakes us at once
 constexpr std::uint64_t kQuietAfterNs = 50'000'000;  // without traffic for this long: block until woken
+constexpr std::uint64_t kWritingNs = 200'000;          // a record is being written
+constexpr int kGateTurns = 100;                        // of waiting for a gate to close, before we sleep again
 constexpr int kBusySpins = 2000;                     // for a record that is being written; tens of microseconds
 
 template <class Event>
@@ -109,6 +112,8 @@ std::size_t LiveRing::drain(EventSink& sink, std::size_t budget) {
       continue;  // appeared after we looked: compare again
     }
     if (take_verdict) {
+      const pn_ev_hdr* hdr = header_of(verdict);
+      gate_follows_ = hdr != nullptr && hdr->kind == PN_EV_data;
       deliver(sink, verdict);
       verdicts_.consume();
     } else {
@@ -139,19 +144,22 @@ base::Result<std::size_t> LiveRing::poll(EventSink& sink, int timeout_ms, std::s
   if (n > 0) last_event_boot_ns_ = clock.boot_ns();
   if (n > 0 || timeout_ms <= 0) return n;
 
+  // Being put to sleep and woken takes longer than what is left of the program's send.
+  for (int turn = 0; turn < kGateTurns && gate_follows_; ++turn) {
+    sched_yield();  // it may be waiting for this very CPU
+    if ((n = drain(sink, budget)) > 0) return n;
+  }
+  gate_follows_ = false;
+
   std::uint64_t timeout_ns = static_cast<std::uint64_t>(timeout_ms) * 1'000'000;
   const bool quiet = clock.boot_ns() - last_event_boot_ns_ > kQuietAfterNs;
-  if (quiet) {
-    __atomic_store_n(&control_->sleeping, 1U, __ATOMIC_SEQ_CST);
-    n = drain(sink, budget);  // what came before the kernel could know that we sleep
-    if (n > 0) timeout_ns = 0;
-    // A record still being written was begun by someone who saw us awake: it will not wake us.
-    if (events_.used_bytes() + verdicts_.used_bytes() > 0) timeout_ns = std::min(timeout_ns, kPollNs);
-  } else {
-    timeout_ns = std::min(timeout_ns, kPollNs);
-  }
-  if (timeout_ns > 0) PN_CHECK(wait(timeout_ns));
-  if (quiet) __atomic_store_n(&control_->sleeping, 0U, __ATOMIC_SEQ_CST);
+  if (!quiet) timeout_ns = std::min(timeout_ns, kPollNs);
+  __atomic_store_n(&control_->sleeping, quiet ? PN_ASLEEP : PN_DOZING, __ATOMIC_SEQ_CST);
+  n = drain(sink, budget);  // what came before the kernel could know that we sleep
+  // A record still being written was begun by someone who saw us awake: it will not wake us.
+  if (events_.used_bytes() + verdicts_.used_bytes() > 0) timeout_ns = std::min(timeout_ns, kWritingNs);
+  if (n == 0) PN_CHECK(wait(timeout_ns));
+  __atomic_store_n(&control_->sleeping, PN_AWAKE, __ATOMIC_SEQ_CST);
   n += drain(sink, budget);
   if (n > 0) last_event_boot_ns_ = clock.boot_ns();
   return n;

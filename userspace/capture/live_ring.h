@@ -7,7 +7,8 @@
 //
 // Why a timer: waking a reader costs the observed program more than copying does. Payload records do not wake; while
 // traffic flows the rings are looked at every kPollNs, and when none flows the kernel is told (pn_ctl.sleeping) to wake
-// us with the next event. Gate events always wake.
+// us with the next event. Gated writes always wake, if need be: when their plaintext is there, so that we are up when the
+// gate closes a few microseconds later.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +39,7 @@ class LiveRing final : public EventSource {
   base::Fd wakeup_;  // eventfd
   pn_ctl_val* control_ = nullptr;
   std::uint64_t last_event_boot_ns_ = 0;
+  bool gate_follows_ = false;  // the last verdict record was provisional plaintext
 };
 
 }  // namespace penstock::capture

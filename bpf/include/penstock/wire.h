@@ -309,13 +309,19 @@ enum pn_gating {
 	PN_GATING_STRICT = 4, /* some scope is strict: its ciphertext is held against its plaintext         */
 };
 
+enum pn_sleep {
+	PN_AWAKE = 0,
+	PN_DOZING = 1, /* a short timer runs: whoever waits for a verdict wakes the daemon                  */
+	PN_ASLEEP = 2, /* any event wakes it                                                                */
+};
+
 struct pn_ctl_val {       /* pn_ctl[0], mapped by the daemon                                               */
 	__u64 heartbeat_boot_ns; /* written by the daemon's event loop                                     */
 	__u64 dead_after_ns;     /* older heartbeat: the daemon is away                                    */
 	__u32 gating;            /* enum pn_gating; 0: nothing is gated, one load and out                  */
 	__u32 scope_gen;         /* bumped when scopes, processes or cgroups change: caches are void       */
 	__u32 epoch;             /* only programs of this epoch act: upgrades flip it in one store          */
-	__u32 sleeping;          /* the daemon blocks: the next event must wake it                         */
+	__u32 sleeping;          /* enum pn_sleep                                                          */
 	__u32 wire_version;      /* PN_WIRE_VERSION of whoever made these maps; 0: just made               */
 	__u32 _pad0;
 };
