@@ -9,9 +9,15 @@ RUNTIMES = list(rig.RUNTIMES)
 ONE_REQUEST_PER_CONNECTION = ('wget',)
 
 
+def all_examined(daemon):
+    # A daemon on a busy machine does not wait for the last of many large programs before it is ready.
+    rig.wait_until(lambda: not daemon.get('status').get('pending_images'), lambda: daemon.get('status'), 120)
+
+
 class Runtimes(harness.Case):
     def start(self, **options):
         self.start_daemon(images=[rig.program(rig.RUNTIMES[k][0]) for k in RUNTIMES], **options)
+        all_examined(self.daemon)
         return self.observe()
 
     def clients(self, tag, count, kinds=RUNTIMES, **plan):
@@ -182,6 +188,7 @@ class Agents(harness.Case):
         scope = self.scope('agents')
         self.start_daemon(images=[rig.program(kind) for kind in self.MODELS],
                           policies=f'kind: Policy\nname: gate\nmatch: {{ cgroup: "{scope.path}" }}\nmode: enforce\nrules:\n  - {rule}\n')
+        all_examined(self.daemon)
         return scope, self.observe()
 
     def requests(self, agent):
