@@ -18,30 +18,6 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define FLAG_CARRY 0x01
 #define FLAG_ZERO 0x40
 
-static __always_inline void go_emit(const struct pn_ctx_val *c, __u64 buf, __u64 pos, __u64 len, __u32 row, __u8 direction,
-				    __u8 flags, __u32 scope, __u64 wake)
-{
-	struct pn_copy copy = {
-		.ev = {.cookie = c->cookie,
-		       .stream = c->stream,
-		       .pos = pos,
-		       .scope = scope,
-		       .direction = direction,
-		       .flags = flags,
-		       .probe = row},
-		.buf = (const void *)buf,
-		.flags = wake,
-		.verdict = flags & PN_DATA_PROVISIONAL,
-	};
-	pn_emit_data(&copy, len);
-}
-
-static __always_inline bool go_ignored(const struct pn_ctx_val *c)
-{
-	struct pn_admit_val *a = admit_of(c->cookie);
-	return c->server || (a && (a->flags & PN_ADMIT_IGNORE));
-}
-
 static __always_inline void go_observed(struct pn_ctl_val *ctl, struct pn_ctx_val *c, __u64 buf, __u64 n, __u32 row, __u8 direction,
 					__u32 scope)
 {
@@ -49,7 +25,7 @@ static __always_inline void go_observed(struct pn_ctl_val *ctl, struct pn_ctx_va
 	struct pn_admit_val *a = direction == PN_TO_CLIENT ? admit_of(c->cookie) : NULL;
 	__u64 pos = c->pos[direction];
 
-	if (go_ignored(c)) {
+	if (ignored(c)) {
 		pn_count(PN_STAT_IGNORED_CALLS);
 		return;
 	}
@@ -57,7 +33,7 @@ static __always_inline void go_observed(struct pn_ctl_val *ctl, struct pn_ctx_va
 	if (s && !pn_rate_ok(s, n))
 		pn_lost_rate(PN_EV_data, n);
 	else
-		go_emit(c, buf, pos, n, row, direction, 0, scope, pn_wake_flags(ctl, a && (a->flags & PN_ADMIT_URGENT), n));
+		emit_plaintext(c, buf, pos, n, row, direction, 0, scope, pn_wake_flags(ctl, a && (a->flags & PN_ADMIT_URGENT), n));
 }
 
 static __always_inline struct pn_task_val *go_task(void)
@@ -97,10 +73,10 @@ int uprobe__go_enter(struct pt_regs *regs)
 		return 0;
 	__u32 scope = ctl->gating ? pn_scope_of(t, ctl) : 0;
 	struct pn_scope_val *s = pn_scope_val_of(scope);
-	if (!key.read && ctl->gating && s && s->mode != PN_MODE_OBSERVE && !go_ignored(c)) {
+	if (!key.read && ctl->gating && s && s->mode != PN_MODE_OBSERVE && !ignored(c)) {
 		call.gated = 1;
 		call.pos = c->pos[PN_TO_SERVER];
-		go_emit(c, call.buf, call.pos, call.len, row, PN_TO_SERVER, PN_DATA_PROVISIONAL, scope, BPF_RB_NO_WAKEUP);
+		emit_plaintext(c, call.buf, call.pos, call.len, row, PN_TO_SERVER, PN_DATA_PROVISIONAL, scope, BPF_RB_NO_WAKEUP);
 	} else if (!key.read) {
 		go_observed(ctl, c, call.buf, call.len, row, PN_TO_SERVER, scope);
 		if (c->cookie)

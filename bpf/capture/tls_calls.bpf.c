@@ -29,34 +29,10 @@ static __always_inline bool is_write(__u8 shape)
 	return shape == PN_SHAPE_WRITE_OUT || shape == PN_SHAPE_WRITE_RET || shape == PN_SHAPE_WRITE_FLAGS_OUT;
 }
 
-static __always_inline bool ignored(const struct pn_ctx_val *c)
-{
-	struct pn_admit_val *a = admit_of(c->cookie);
-	return a && (a->flags & PN_ADMIT_IGNORE);
-}
-
 static __always_inline void withdraw(const struct pn_ctx_val *c, const struct pn_call *call)
 {
 	struct pn_ev_withdraw ev = {.cookie = c->cookie, .stream = c->stream, .pos = call->pos};
 	PN_EMIT(pn_verdicts, PN_EV_withdraw, &ev, BPF_RB_NO_WAKEUP);
-}
-
-static __always_inline void emit(struct pn_ctx_val *c, struct pn_call *call, __u64 pos, __u64 len, __u8 direction,
-				 __u8 data_flags, __u32 scope, __u32 verdict, __u64 wake)
-{
-	struct pn_copy copy = {
-		.ev = {.cookie = c->cookie,
-		       .stream = c->stream,
-		       .pos = pos,
-		       .scope = scope,
-		       .direction = direction,
-		       .flags = data_flags,
-		       .probe = call->row},
-		.buf = (const void *)call->buf,
-		.flags = wake,
-		.verdict = verdict,
-	};
-	pn_emit_data(&copy, len);
 }
 
 SEC("uprobe")
@@ -121,7 +97,7 @@ int uprobe__tls_enter(struct pt_regs *regs)
 	/* A retry of another length begins where the first attempt began: user space drops what it has seen by position. */
 	call->pos = c->retry_len ? c->retry_pos : c->pos[PN_TO_SERVER];
 	call->gated = CALL_GATED;
-	emit(c, call, call->pos, call->len, PN_TO_SERVER, PN_DATA_PROVISIONAL, scope, 1, BPF_RB_NO_WAKEUP);
+	emit_plaintext(c, call->buf, call->pos, call->len, call->row, PN_TO_SERVER, PN_DATA_PROVISIONAL, scope, 0);
 	return 0;
 }
 
@@ -209,7 +185,7 @@ static __always_inline void finish_observed(struct pn_task_val *t, struct pn_cal
 			bind_to(c, call->ctx, &t->received, PN_BIND_ADJACENT, ctl->gating ? pn_scope_of(t, ctl) : 0);
 		t->note_receives = 1;
 	}
-	if (c->server || ignored(c)) {
+	if (ignored(c)) {
 		pn_count(PN_STAT_IGNORED_CALLS);
 		return;
 	}
@@ -222,7 +198,7 @@ static __always_inline void finish_observed(struct pn_task_val *t, struct pn_cal
 	if (s && !pn_rate_ok(s, n))
 		pn_lost_rate(PN_EV_data, n);
 	else
-		emit(c, call, pos, n, direction, 0, scope, 0, pn_wake_flags(ctl, a && (a->flags & PN_ADMIT_URGENT), n));
+		emit_plaintext(c, call->buf, pos, n, call->row, direction, 0, scope, pn_wake_flags(ctl, a && (a->flags & PN_ADMIT_URGENT), n));
 	if (direction == PN_TO_SERVER && !call->sent && !c->cookie)
 		remember(t, call, c, pos, n, false);
 }

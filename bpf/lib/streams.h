@@ -102,4 +102,30 @@ static __always_inline void bind(struct pn_ctx_val *c, __u64 ctx, const struct s
 	bind_to(c, ctx, &to, how, scope);
 }
 
+/* Nobody is interested: the accepting side of a connection, or one that carries no AI traffic. */
+static __always_inline bool ignored(const struct pn_ctx_val *c)
+{
+	struct pn_admit_val *a = admit_of(c->cookie);
+	return c->server || (a && (a->flags & PN_ADMIT_IGNORE));
+}
+
+/* Bytes of a stream from a program's buffer: into the verdict ring when they are provisional, else with `wake` flags. */
+static __always_inline void emit_plaintext(const struct pn_ctx_val *c, __u64 buf, __u64 pos, __u64 len, __u32 row,
+					   __u8 direction, __u8 data_flags, __u32 scope, __u64 wake)
+{
+	struct pn_copy copy = {
+		.ev = {.cookie = c->cookie,
+		       .stream = c->stream,
+		       .pos = pos,
+		       .scope = scope,
+		       .direction = direction,
+		       .flags = data_flags,
+		       .probe = row},
+		.buf = (const void *)buf,
+		.flags = wake,
+		.verdict = data_flags & PN_DATA_PROVISIONAL,
+	};
+	pn_emit_data(&copy, len);
+}
+
 #endif

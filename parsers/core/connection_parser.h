@@ -69,6 +69,9 @@ class ConnectionParser {
   virtual Protocol protocol() const = 0;
   // True while a request has begun and its end has not been seen (the gate waits for more of it).
   virtual bool request_open() const = 0;
+  // Fills in what open requests say of themselves so far (kind, provider, model). A body that waits for the server's flow
+  // control does not end while it is held: it is judged by its beginning.
+  virtual void read_open_requests() = 0;
   // The to-server position up to which bytes were understood as belonging to requests already reported by on_request,
   // or to no request at all (protocol overhead such as HTTP/2 control frames).
   virtual std::uint64_t settled_pos() const = 0;

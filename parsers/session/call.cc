@@ -105,6 +105,23 @@ void Call::request_end(std::uint64_t end_pos, std::uint64_t now_ns) {
   conclude_request(true, end_pos);
 }
 
+void Call::read_so_far() {
+  if (concluded_ || finished_ || !request_body_) return;
+  const Json body = request_body_->json();
+  if (!body.exists()) return;
+  // By a decoder of its own: the real one reads the body once, when it is whole.
+  Selection selection = select(configured_provider(endpoint_, head_), head_);
+  if (!selection.decoder) selection = select_by_body(head_, body, protocol_);
+  if (!selection.decoder) return;
+  model::Exchange so_far = exchange_;
+  selection.decoder->start(head_, so_far);
+  if (!selection.decoder->request(body, so_far)) return;
+  exchange_.kind = so_far.kind;
+  exchange_.operation = std::move(so_far.operation);
+  exchange_.request_model = std::move(so_far.request_model);
+  if (selection.provider != nullptr) exchange_.provider = std::string(selection.provider->name);
+}
+
 void Call::conclude_request(bool whole, std::uint64_t end_pos) {
   concluded_ = true;
   Json body;
@@ -123,6 +140,8 @@ void Call::conclude_request(bool whole, std::uint64_t end_pos) {
       exchange_.provider = std::string(selection_.provider->name);
     } else {
       selection_ = {};
+      exchange_.kind = model::Kind::kHttp;
+      exchange_.operation.clear();
     }
   } else if (selection_.decoder && body.exists() && !selection_.decoder->request(body, exchange_)) {
     selection_.decoder.reset();

@@ -32,6 +32,8 @@ class Call final : public ResponseBody::Sink, public RequestBody::Sink {
   void unseen_request(std::uint64_t now_ns);
   void request_body(std::span<const std::uint8_t> bytes);
   // `end_pos` is one past the request's last byte.
+  // What the request says so far; nothing once it has ended.
+  void read_so_far();
   void request_end(std::uint64_t end_pos, std::uint64_t now_ns);
   // The answer begins; `request_pos`: how far the request had come if its end was not seen.
   void response_head(const wire::http::ResponseHead& head, std::uint64_t request_pos, std::uint64_t now_ns);

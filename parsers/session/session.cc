@@ -62,6 +62,9 @@ class Session final : public ConnectionParser, http::Sink {
     if (http2_) return http2_->request_open();
     return http1_ && !http1_->tunnel() ? http1_->request_open() : !early_.empty();
   }
+  void read_open_requests() override {
+    for (auto& [stream, call] : calls_) call->read_so_far();
+  }
   std::uint64_t settled_pos() const override {
     if (lines_) return lines_->settled_pos();
     if (socket_) return std::max(tunnel_pos_, socket_->settled_pos());

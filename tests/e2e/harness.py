@@ -290,3 +290,28 @@ class Case(unittest.TestCase):
         else:
             self.assertEqual({k: usage.get(k) for k in told['usage']}, told['usage'], exchange)
             self.assertEqual(exchange['usage_status'], 'exact', exchange)
+
+    def step(self, clients, index):
+        """Lets every client send its request `index`. Returns {request id: (answer, socket cookie as the host knows it)}."""
+        for client in clients:
+            client.go()
+        out = {}
+        for client in clients:
+            name = client.requests[index]['id']
+            answer = client.answer(name)
+            self.assertIsNone(answer['error'], answer)
+            out[name] = (answer, socket_cookie(self.provider.events('request', id=name)[0]['peer_port']))
+        return out
+
+    def assert_observed(self, observer, answers):
+        """Each of step()'s answers was observed whole, on its process and socket. Returns {request id: exchange}."""
+        out = {}
+        for name, (answer, cookie) in answers.items():
+            with self.subTest(request=name):
+                exchange = out[name] = observer.wait(response_id=self.told(name)['response_id'])[0]
+                self.assert_same(exchange, name)
+                self.assertEqual(exchange['pid'], answer['pid'])
+                if cookie is not None:  # some clients close an idle connection before it can be asked for
+                    self.assertEqual(exchange['connection'], cookie)
+                self.assertEqual(exchange.get('coverage', {}).get('lost_bytes', 0), 0)
+        return out

@@ -18,17 +18,13 @@ class Stream:
 
 
 class Http2:
-    """Feed plaintext, take requests; `send` is called with plaintext to send. Window of what clients may send: as much as they like."""
-    WINDOW = 32 << 20
+    """Feed plaintext, take requests; `send` is called with plaintext to send. Clients may send 64 KiB ahead, as with most servers."""
 
     def __init__(self, send):
         self.send = send
         self.streams = {}
         self.connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding='latin-1'))
-        self.connection.local_settings = h2.settings.Settings(
-            client=False, initial_values={h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: self.WINDOW})
         self.connection.initiate_connection()
-        self.connection.increment_flow_control_window(self.WINDOW)
         self._flush()
 
     def _flush(self):

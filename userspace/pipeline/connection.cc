@@ -191,8 +191,9 @@ void Connection::update() {
     } else {
       wait_for_more(now);
       if (!grown_) sooner(closed_since_ns_ + pipeline_.options_.grow_after_ns);
-      const std::uint64_t quiet = last_bytes_ns_ + pipeline_.options_.incomplete_ns;
-      sooner(now < quiet ? quiet : last_bytes_ns_ + pipeline_.options_.unread_ns);
+      const Options& options = pipeline_.options_;
+      for (const std::uint64_t quiet : {first_quiet_ns(), options.incomplete_ns, options.unread_ns})
+        if (now < last_bytes_ns_ + quiet) sooner(last_bytes_ns_ + quiet);
     }
     // The write to the gate's map failed: the request is still held.
     if (!destroyed_ && known_end_ > admitted_ && wake == 0) sooner(now + pipeline_.options_.destroy_retry_ns);
@@ -235,35 +236,47 @@ void Connection::on_timer(std::uint64_t now_boot_ns) {
     if (destroyed_) return;
     blocked = blocked || pending.stage == Stage::kHeld;
   }
-  if (holding() && !blocked && now_boot_ns >= last_bytes_ns_ + pipeline_.options_.incomplete_ns) {
+  if (holding() && !blocked && now_boot_ns >= last_bytes_ns_ + first_quiet_ns()) {
     decide_on_what_is_known(now_boot_ns);
     if (destroyed_) return;
   }
   update();
 }
 
+// No new bytes of a held request for so long: time to look at what is known of it.
+std::uint64_t Connection::first_quiet_ns() const {
+  const bool h2 = parser_->protocol() == parsers::Protocol::kHttp2;
+  return h2 ? pipeline_.options_.incomplete_h2_ns : pipeline_.options_.incomplete_ns;
+}
+
 void Connection::decide_on_what_is_known(std::uint64_t now_boot_ns) {
+  const std::uint64_t quiet_ns = now_boot_ns - last_bytes_ns_;
+  const bool h2 = parser_->protocol() == parsers::Protocol::kHttp2;
+  if (h2) parser_->read_open_requests();
   bool any = false;
   for (Pending& pending : pending_) {
     if (pending.stage != Stage::kOpen) continue;
     any = true;
     if (!policy::is_ai(*pending.exchange)) {
+      if (quiet_ns < pipeline_.options_.incomplete_ns) continue;
       pending.stage = Stage::kAdmitted;
       pending.plain_early = true;
       ++pipeline_.stats_.passed_plain;
       continue;
     }
+    // Without a model, rules about models cannot be applied: worth waiting for, unless nothing more can come.
     const bool blocked_writer = held_bytes_ >= pipeline_.options_.grow_bytes / 2;
-    if (pending.exchange->request_model.empty() && !blocked_writer &&
-        now_boot_ns < last_bytes_ns_ + pipeline_.options_.unread_ns) {
-      continue;
-    }
+    const bool window_full = h2 && held_bytes_ >= pipeline_.options_.window_bytes;
+    const std::uint64_t patience_ns = blocked_writer ? 0
+                                      : window_full  ? pipeline_.options_.incomplete_ns
+                                                     : pipeline_.options_.unread_ns;
+    if (pending.exchange->request_model.empty() && quiet_ns < patience_ns) continue;
     pending.judged_early = true;
     ++pipeline_.stats_.judged_early;
     pipeline_.judge(*this, pending);
     if (destroyed_) return;
   }
-  if (any) return;
+  if (any || quiet_ns < pipeline_.options_.incomplete_ns) return;
   // Bytes that are no request yet: an unfinished head, or the rest of something that began before we looked.
   pipeline_.judge_opaque(*this, Unread::kNoRequest);
   if (!destroyed_ && known_end_ > admitted_) admit_to(known_end_);

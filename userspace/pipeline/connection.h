@@ -124,6 +124,7 @@ class Connection final : public tracker::ConnectionHandler, public parsers::Exch
   void admit_prefix();
   void admit_to(std::uint64_t pos);
   void wait_for_more(std::uint64_t now_boot_ns);
+  std::uint64_t first_quiet_ns() const;
   void decide_on_what_is_known(std::uint64_t now_boot_ns);
   void retry_destroy(std::uint64_t now_boot_ns);
 

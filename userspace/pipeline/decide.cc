@@ -219,6 +219,13 @@ void Pipeline::judge_again_complete(Connection& connection, Pending& pending) {
   policy::Decision decision = policy::decide(exchange, effective, for_decision, context);
   const model::Action action = decision.verdict.action;
   if (action == model::Action::kAllow || action == model::Action::kPace || pending.released) return;
+  if (action == model::Action::kHold && connection.holding()) {
+    // Its end has not left: without it the server does not begin. Waiting consumes nothing.
+    if (pending.reserved) parts_.ledger.cancel(exchange.id, ledger_now());
+    pending.reserved = false;
+    hold(connection, pending, decision);
+    return;
+  }
   // What it began with was let go; what came later must not have been.
   if (action != model::Action::kKill) decision.verdict.action = model::Action::kCut;
   pending.cut = true;

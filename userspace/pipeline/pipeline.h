@@ -36,6 +36,9 @@
 namespace penstock::pipeline {
 
 struct Options {
+  // The same for HTTP/2, where a body larger than the server's window (RFC 9113 §5.2) cannot end while it is held.
+  std::uint64_t incomplete_h2_ns = 100'000'000;
+  std::uint64_t window_bytes = 32 * 1024;       // a held HTTP/2 body of so many bytes may be waiting for the window
   std::uint64_t incomplete_ns = 2'000'000'000;  // no new bytes of a held request for so long: decide on what is known
   // An AI request whose body does not tell its model yet waits longer, unless its writer is blocked on a full send
   // buffer: what nobody has read should not leave.

@@ -36,6 +36,13 @@ Tracker::Stream& Tracker::create_unbound(std::uint64_t stream, const pn_ev_hdr& 
   return *(streams_[stream] = std::move(made));
 }
 
+Tracker::Stream* Tracker::find_or_create(std::uint64_t stream, const pn_ev_hdr& hdr) {
+  if (Stream* known = find(stream)) return known;
+  if (!ended_.contains(stream)) return &create_unbound(stream, hdr);
+  ++counters_.late_events;
+  return nullptr;
+}
+
 void Tracker::make_room_unbound() {
   while (!unbound_order_.empty() && unbound_order_.size() >= options_.max_unbound_streams) {
     ++counters_.evicted_unbound;
@@ -62,14 +69,10 @@ void Tracker::touch(Stream& stream, const pn_ev_hdr& hdr) {
 
 void Tracker::on_data(const pn_ev_data& event, std::span<const std::uint8_t> payload) {
   const auto direction = static_cast<std::uint8_t>(event.direction == PN_TO_CLIENT ? PN_TO_CLIENT : PN_TO_SERVER);
-  Stream* stream = find(event.stream);
+  Stream* stream = find_or_create(event.stream, event.hdr);
   if (stream == nullptr) {
-    if (ended_.contains(event.stream)) {
-      ++counters_.late_events;
-      counters_.late_bytes += payload.size();
-      return;
-    }
-    stream = &create_unbound(event.stream, event.hdr);
+    counters_.late_bytes += payload.size();
+    return;
   }
   touch(*stream, event.hdr);
   if (direction == PN_TO_SERVER) {
@@ -208,14 +211,8 @@ void Tracker::advance_to(Stream& stream, std::uint8_t direction, std::uint64_t p
 }
 
 void Tracker::on_bind(const pn_ev_bind& event) {
-  Stream* stream = find(event.stream);
-  if (stream == nullptr) {
-    if (ended_.contains(event.stream)) {
-      ++counters_.late_events;
-      return;
-    }
-    stream = &create_unbound(event.stream, event.hdr);
-  }
+  Stream* stream = find_or_create(event.stream, event.hdr);
+  if (stream == nullptr) return;
   ConnectionInfo& info = stream->info;
   const std::uint64_t old_cookie = info.socket.cookie;
   touch(*stream, event.hdr);
@@ -281,14 +278,8 @@ void Tracker::bind(Stream& stream) {
 }
 
 void Tracker::on_gate(const pn_ev_gate& event) {
-  Stream* stream = find(event.stream);
-  if (stream == nullptr) {
-    if (ended_.contains(event.stream)) {
-      ++counters_.late_events;
-      return;
-    }
-    stream = &create_unbound(event.stream, event.hdr);
-  }
+  Stream* stream = find_or_create(event.stream, event.hdr);
+  if (stream == nullptr) return;
   touch(*stream, event.hdr);
   stream->info.scope = event.scope;
   stream->info.socket.tgid = event.hdr.tgid;

@@ -161,6 +161,8 @@ class Tracker {
 
   Stream* find(std::uint64_t stream);
   Stream& create_unbound(std::uint64_t stream, const pn_ev_hdr& hdr);
+  // The stream an event is about, made if it is new; null (counted) when it has ended already.
+  Stream* find_or_create(std::uint64_t stream, const pn_ev_hdr& hdr);
   void bind(Stream& stream);
   void adopt(Stream& stream, std::uint64_t cookie);
   void deliver(Stream& stream, std::uint8_t direction, std::uint64_t pos, std::span<const std::uint8_t> bytes,

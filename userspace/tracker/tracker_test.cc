@@ -34,6 +34,7 @@ class FakeParser final : public parsers::ConnectionParser {
   void close(std::uint64_t) override { closed = true; }
   parsers::Protocol protocol() const override { return parsers::Protocol::kUnknown; }
   bool request_open() const override { return false; }
+  void read_open_requests() override {}
   std::uint64_t settled_pos() const override { return 0; }
 
   std::string text[2];
