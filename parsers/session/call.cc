@@ -238,8 +238,13 @@ void Call::response_end(bool whole, const wire::http::Fields& trailers, std::uin
 }
 
 void Call::settle_usage(bool whole) {
-  if (exchange_.kind != model::Kind::kLlm || !selection_.decoder) return;
   const bool broken = cut_ || response_lossy_ || exchange_.coverage.truncated_start;
+  if (!selection_.decoder) {
+    // With a provider, and too little of it was seen to say what it was about.
+    if ((broken || request_lossy_) && !exchange_.provider.empty()) exchange_.usage_status = model::UsageStatus::kIncomplete;
+    return;
+  }
+  if (exchange_.kind != model::Kind::kLlm) return;
   const Settled settled = selection_.decoder->settled();
   const bool final = settled == Settled::kYes || (settled == Settled::kAtEnd && whole);
   if (!dialects::nothing_reported(exchange_.usage)) {

@@ -162,9 +162,9 @@ void Pipeline::finish(Connection& connection, Pending& pending) {
     if (repeat) ++stats_.repeats;
     settle(pending, repeat);
     ++stats_.ai_exchanges;
-    if (exchange.usage_status == model::UsageStatus::kIncomplete) ++stats_.incomplete;
     if (exchange.usage_status == model::UsageStatus::kEstimated) ++stats_.estimated;
   }
+  if (exchange.usage_status == model::UsageStatus::kIncomplete) ++stats_.incomplete;
   ++stats_.exchanges;
   for (Observer* observer : parts_.observers) {
     if (pending.chunks.sum_ns > 0) observer->on_chunks(exchange, pending.chunks);
