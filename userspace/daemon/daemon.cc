@@ -4,12 +4,14 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <utility>
 
@@ -21,7 +23,8 @@
 namespace penstock::daemon {
 namespace {
 
-constexpr int kMaxSleepMs = 50;               // the ledger wants a tick every 100 ms
+constexpr int kMaxSleepMs = 50;  // the ledger wants a tick every 100 ms
+constexpr int kLoopNice = -10;
 constexpr std::size_t kEventsPerTurn = 4096;  // then timers, orders and the heartbeat have their turn
 constexpr std::uint64_t kHousekeepingNs = 1'000'000'000;
 constexpr std::uint64_t kCgroupScanNs = 5'000'000'000;
@@ -269,6 +272,11 @@ std::vector<std::string> Daemon::degraded() const {
 
 base::Result<> Daemon::run(const volatile std::sig_atomic_t& stop, const volatile std::sig_atomic_t& reload_wanted) {
   std::sig_atomic_t reloaded = reload_wanted;
+  // A few busy agents would else leave this thread a small share of the CPU: requests would wait, the rings overflow.
+  // Its own need is bounded by what the kernel programs hand on.
+  if (setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kLoopNice) != 0)
+    base::log_warning("priority unchanged error=\"{}\" effect=\"verdicts wait longer on a busy machine\"",
+                      std::strerror(errno));
   while (stop == 0 && !stopping_) {
     int timeout_ms = kMaxSleepMs;
     if (const auto next = pipeline_->next_timer_boot_ns()) {
