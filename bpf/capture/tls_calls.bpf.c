@@ -238,7 +238,7 @@ static __always_inline void send_in_call(struct pn_task_val *t, struct pn_ctl_va
 	/* The handshake may run inside the call, and so may callbacks that send for others: only the records that it made
 	 * are its own, or, where these are not known, those that can hold the first piece of this plaintext. */
 	__u64 piece = call->len > 16384 ? 16384 : call->len;
-	if (call->sent || !r->app_records || (call->print ? !has_print(r, call->print) : r->app_bytes <= piece))
+	if (call->sent || !r->app_records || (call->print && !r->torn ? !has_print(r, call->print) : r->app_bytes <= piece))
 		return;
 	struct pn_ctx_val *c = ctx_get(call->ctx, true);
 	if (!c)
