@@ -416,8 +416,7 @@ TEST_F(PipelineTest, CopyingStopsWhereNothingIsOfInterestUntilPoliciesChange) {
   EXPECT_EQ(conn(c).admit.flags & PN_ADMIT_IGNORE, 0U);
 }
 
-// ---- answers that are looked at again
-// ---------------------------------------------------------------------------------
+// ---- answers that are looked at again ----------------------------------------------------------------------------
 
 std::string background_request() {
   const std::string body = R"({"model":"gpt-4o-mini","input":"Think.","background":true,"max_output_tokens":100})";

@@ -88,6 +88,21 @@ class AnswerReader:
         if line.startswith(b'data: ') and line.strip() != b'data: [DONE]':
             self._object(json.loads(line[6:]))
 
+    def saved(self, path, status):
+        """An answer that a program wrote to a file; one that was cut inside a line ends there: its exit code tells."""
+        if not os.path.exists(path):
+            return
+        with open(path, 'rb') as f:
+            data = f.read()
+        if self.stream and status == 200:
+            for line in data.split(b'\n'):
+                try:
+                    self.line(line)
+                except ValueError:
+                    pass
+        elif data:
+            self.whole(data)
+
     def _object(self, value):
         if value.get('error'):
             self.error = value['error'].get('type') or 'error'

@@ -36,17 +36,7 @@ def arguments(folder, index, request):
 def report(curl, line, sink, request):
     seen = json.loads(line)
     answer = common.AnswerReader(plan['stream'])
-    if os.path.exists(sink):
-        with open(sink, 'rb') as f:
-            data = f.read()
-        if plan['stream'] and seen['http_code'] == 200:
-            for text in data.split(b'\n'):
-                try:
-                    answer.line(text)
-                except ValueError:
-                    pass  # a stream that was cut inside a line; the exit code below tells
-        elif data:
-            answer.whole(data)
+    answer.saved(sink, seen['http_code'])
     fields = answer.fields()
     if seen['exitcode']:
         fields['error'] = f'curl_{seen["exitcode"]}'

@@ -24,22 +24,13 @@ def one(folder, request):
     start = time.monotonic()
     wget = subprocess.Popen(command + [plan['base'] + common.PATHS[plan['api']]], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     _, said = wget.communicate()
-    status = [int(line.split()[1]) for line in said.splitlines() if line.strip().startswith('HTTP/')]
+    status = [0] + [int(line.split()[1]) for line in said.splitlines() if line.strip().startswith('HTTP/')]
     answer = common.AnswerReader(plan['stream'])
-    with open(sink, 'rb') as f:
-        data = f.read()
-    if plan['stream'] and status and status[-1] == 200:
-        for line in data.split(b'\n'):
-            try:
-                answer.line(line)
-            except ValueError:
-                pass  # a stream that was cut inside a line; the exit code below tells
-    elif data:
-        answer.whole(data)
+    answer.saved(sink, status[-1])
     fields = answer.fields()
     if wget.returncode and not fields['error']:
         fields['error'] = f'wget_{wget.returncode}'
-    common.emit(id=request['id'], sha256=common.sha256(plan, request), status=status[-1] if status else 0,
+    common.emit(id=request['id'], sha256=common.sha256(plan, request), status=status[-1],
                 elapsed_ms=(time.monotonic() - start) * 1e3, port=0, pid=wget.pid, **fields)
 
 
