@@ -19,27 +19,27 @@ enum class Direction : std::uint8_t { kToServer, kToClient };
 
 // What is known about the connection before its first byte. Values may be empty or 0.
 struct Endpoint {
-  std::string host;           // SNI or configured name, lower case; an HTTP authority overrides it
-  std::uint16_t port = 0;     // destination port
-  std::string address;        // textual IP of the server
-  std::string provider;       // from the `endpoints:` configuration; empty: decided by host, path and shape
-  // The `endpoints:` configuration by name, "host" or "host:port" -> provider: what a request's authority is looked up in
-  // before `provider` is believed. May be null.
+  std::string host;        // SNI or configured name, lower case; an HTTP authority overrides it
+  std::uint16_t port = 0;  // destination port
+  std::string address;     // textual IP of the server
+  std::string provider;    // from the `endpoints:` configuration; empty: decided by host, path and shape
+  // The `endpoints:` configuration by name, "host" or "host:port" -> provider: what a request's authority is looked up
+  // in before `provider` is believed. May be null.
   std::shared_ptr<const std::map<std::string, std::string>> names{};
 };
 
 // What the stream looks like so far. The owner uses it to stop copying what is of no interest.
 enum class Protocol : std::uint8_t {
-  kUnknown,   // not enough bytes
+  kUnknown,  // not enough bytes
   kHttp1,
   kHttp2,
   kWebSocket,
-  kJsonRpc,   // newline-delimited JSON-RPC (stdio MCP)
-  kOther,     // none of ours: nothing more will be emitted
+  kJsonRpc,  // newline-delimited JSON-RPC (stdio MCP)
+  kOther,    // none of ours: nothing more will be emitted
 };
 
-// Receives the events of one connection. `exchange` is owned by the parser and valid until on_complete returns; the sink
-// may write identity, verdict and money into it. Ids are assigned by the sink in on_request_head.
+// Receives the events of one connection. `exchange` is owned by the parser and valid until on_complete returns; the
+// sink may write identity, verdict and money into it. Ids are assigned by the sink in on_request_head.
 class ExchangeSink {
  public:
   virtual ~ExchangeSink() = default;
@@ -69,8 +69,8 @@ class ConnectionParser {
   virtual Protocol protocol() const = 0;
   // True while a request has begun and its end has not been seen (the gate waits for more of it).
   virtual bool request_open() const = 0;
-  // Fills in what open requests say of themselves so far (kind, provider, model). A body that waits for the server's flow
-  // control does not end while it is held: it is judged by its beginning.
+  // Fills in what open requests say of themselves so far (kind, provider, model). A body that waits for the server's
+  // flow control does not end while it is held: it is judged by its beginning.
   virtual void read_open_requests() = 0;
   // The to-server position up to which bytes were understood as belonging to requests already reported by on_request,
   // or to no request at all (protocol overhead such as HTTP/2 control frames).
@@ -79,6 +79,6 @@ class ConnectionParser {
 
 // Observation may begin inside a connection: `joined` says that bytes before pos 0 were not seen.
 using ConnectionParserFactory = std::unique_ptr<ConnectionParser> (*)(const Endpoint& endpoint, bool joined,
-                                                                       ExchangeSink& sink);
+                                                                      ExchangeSink& sink);
 
 }  // namespace penstock::parsers

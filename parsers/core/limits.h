@@ -7,17 +7,17 @@
 namespace penstock::parsers::limits {
 
 // HTTP. Node's and nginx' defaults are 16 and 32 KiB per head; agents send long cookies and tokens.
-inline constexpr std::size_t kHeadBytes = 128 * 1024;  // start line and fields of one message
-inline constexpr std::size_t kHeaders = 512;           // fields of one message
-inline constexpr std::size_t kChunkLineBytes = 16 * 1024;  // chunk extensions
-inline constexpr std::size_t kPipelined = 256;         // requests without an answer on one HTTP/1 connection
-inline constexpr std::size_t kStreams = 1024;          // concurrent HTTP/2 streams followed
+inline constexpr std::size_t kHeadBytes = 128 * 1024;       // start line and fields of one message
+inline constexpr std::size_t kHeaders = 512;                // fields of one message
+inline constexpr std::size_t kChunkLineBytes = 16 * 1024;   // chunk extensions
+inline constexpr std::size_t kPipelined = 256;              // requests without an answer on one HTTP/1 connection
+inline constexpr std::size_t kStreams = 1024;               // concurrent HTTP/2 streams followed
 inline constexpr std::size_t kHpackTableBytes = 64 * 1024;  // largest dynamic table kept
 
 // JSON.
 inline constexpr std::size_t kJsonDepth = 512;
-inline constexpr std::size_t kJsonKeyBytes = 256;      // longer keys are cut: no known key is that long
-inline constexpr std::size_t kJsonNumberBytes = 64;    // longer numbers are kept as "not a number we can use"
+inline constexpr std::size_t kJsonKeyBytes = 256;    // longer keys are cut: no known key is that long
+inline constexpr std::size_t kJsonNumberBytes = 64;  // longer numbers are kept as "not a number we can use"
 
 // Server-sent events: names and other fields; `data` is passed on in pieces and has no bound.
 inline constexpr std::size_t kSseFieldBytes = 4096;

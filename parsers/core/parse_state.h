@@ -1,5 +1,5 @@
-// Outcomes of incremental parsing. Hostile or partial bytes are an outcome and a counter, never an exception and never a
-// log line. Every parser consumes all bytes it is given; what it could not use it has counted.
+// Outcomes of incremental parsing. Hostile or partial bytes are an outcome and a counter, never an exception and never
+// a log line. Every parser consumes all bytes it is given; what it could not use it has counted.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
-// Properties over recorded traffic (argument: a folder of HAR files). However an answer arrives — byte by byte, split anywhere,
-// chunked anew, compressed anew, as HTTP/2 DATA — what is decoded is the same. Cut at any tenth of its length, it is the same or
-// a prefix that says `incomplete`: never a wrong number. The seed is fixed.
+// Properties over recorded traffic (argument: a folder of HAR files). However an answer arrives — byte by byte, split
+// anywhere, chunked anew, compressed anew, as HTTP/2 DATA — what is decoded is the same. Cut at any tenth of its
+// length, it is the same or a prefix that says `incomplete`: never a wrong number. The seed is fixed.
 #include <brotli/encode.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -32,7 +32,7 @@ std::size_t pick(Random& random, std::size_t low, std::size_t high) { return low
 class Collector final : public ExchangeSink {
  public:
   std::vector<model::Exchange> exchanges;
-  std::vector<model::Usage> said;   // every state of the counters on the way
+  std::vector<model::Usage> said;  // every state of the counters on the way
   void on_request_head(model::Exchange&) override {}
   void on_request(model::Exchange&, std::uint64_t) override {}
   void on_progress(model::Exchange& exchange) override {
@@ -108,7 +108,8 @@ std::string gzip(const std::string& content) {
 std::string brotli(const std::string& content) {
   std::size_t size = BrotliEncoderMaxCompressedSize(content.size()) + 64;
   std::string out(size, '\0');
-  EXPECT_EQ(BROTLI_TRUE, BrotliEncoderCompress(4, 20, BROTLI_MODE_TEXT, content.size(), reinterpret_cast<const std::uint8_t*>(content.data()), &size,
+  EXPECT_EQ(BROTLI_TRUE, BrotliEncoderCompress(4, 20, BROTLI_MODE_TEXT, content.size(),
+                                               reinterpret_cast<const std::uint8_t*>(content.data()), &size,
                                                reinterpret_cast<std::uint8_t*>(out.data())));
   out.resize(size);
   return out;
@@ -124,7 +125,8 @@ Conversation recoded(const HarEntry& entry, std::string_view coding, const std::
   return reframed(entry, fmt::format("content-encoding: {}\r\ncontent-length: {}", coding, body.size()), body);
 }
 
-// ---- HTTP/2 (RFC 9113, 7541): literal fields without indexing, DATA frames of random sizes -----------------------------
+// ---- HTTP/2 (RFC 9113, 7541): literal fields without indexing, DATA frames of random sizes
+// -----------------------------
 
 std::string h2_frame(std::uint8_t type, std::uint8_t flags, std::uint32_t stream, std::string_view payload) {
   std::string out;
@@ -151,7 +153,8 @@ std::string h2_message(const std::vector<HarEntry::Field>& fields, std::string_v
   std::string block;
   for (const HarEntry::Field& field : fields) {
     std::string name = field.name;
-    std::transform(name.begin(), name.end(), name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
     if (name == "upgrade" || name == "keep-alive" || name == "proxy-connection") continue;  // not in HTTP/2
     block.push_back(0);
     h2_string(block, name);
@@ -161,7 +164,8 @@ std::string h2_message(const std::vector<HarEntry::Field>& fields, std::string_v
   const std::uint8_t end_stream = body.empty() ? 1 : 0;
   for (std::size_t at = 0; at == 0 || at < block.size(); at += 16000) {
     const bool last = at + 16000 >= block.size();
-    out += h2_frame(at == 0 ? 1 : 9, static_cast<std::uint8_t>((last ? 4 : 0) | (at == 0 ? end_stream : 0)), 1, std::string_view(block).substr(at, 16000));
+    out += h2_frame(at == 0 ? 1 : 9, static_cast<std::uint8_t>((last ? 4 : 0) | (at == 0 ? end_stream : 0)), 1,
+                    std::string_view(block).substr(at, 16000));
   }
   while (!body.empty()) {
     const std::size_t size = std::min(body.size(), pick(random, 1, 1500));
@@ -174,23 +178,28 @@ std::string h2_message(const std::vector<HarEntry::Field>& fields, std::string_v
 Conversation as_http2(const HarEntry& entry, Random& random) {
   Conversation out;
   out.endpoint = entry.endpoint;
-  std::vector<HarEntry::Field> request = {{":method", entry.method}, {":scheme", "https"}, {":authority", entry.authority}, {":path", entry.target}};
+  std::vector<HarEntry::Field> request = {
+      {":method", entry.method}, {":scheme", "https"}, {":authority", entry.authority}, {":path", entry.target}};
   request.insert(request.end(), entry.request_fields.begin(), entry.request_fields.end());
-  out.append(Direction::kToServer, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + h2_frame(4, 0, 0, "") + h2_message(request, entry.request_body, random));
+  out.append(Direction::kToServer, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + h2_frame(4, 0, 0, "") +
+                                       h2_message(request, entry.request_body, random));
   std::vector<HarEntry::Field> response = {{":status", std::to_string(entry.status)}};
   response.insert(response.end(), entry.response_fields.begin(), entry.response_fields.end());
-  out.append(Direction::kToClient, h2_frame(4, 0, 0, "") + h2_frame(4, 1, 0, "") + h2_message(response, entry.bodiless() ? "" : entry.content, random));
+  out.append(Direction::kToClient, h2_frame(4, 0, 0, "") + h2_frame(4, 1, 0, "") +
+                                       h2_message(response, entry.bodiless() ? "" : entry.content, random));
   return out;
 }
 
-// ---- a correct prefix ------------------------------------------------------------------------------------------------
+// ---- a correct prefix
+// ------------------------------------------------------------------------------------------------
 
-// What the provider had said up to some point of the whole answer; providers correct their own counters on the way, and some
-// recordings hold several streams one behind the other.
+// What the provider had said up to some point of the whole answer; providers correct their own counters on the way, and
+// some recordings hold several streams one behind the other.
 std::vector<model::Usage> said_on_the_way(const HarEntry& entry) {
   Collector collector;
   const Conversation conversation = as_http1(entry);
-  replay(conversation, *session::make_connection_parser(conversation.endpoint, false, collector), entry.content.size() < 64 * 1024 ? 1 : 29);
+  replay(conversation, *session::make_connection_parser(conversation.endpoint, false, collector),
+         entry.content.size() < 64 * 1024 ? 1 : 29);
   return std::move(collector.said);
 }
 
@@ -203,7 +212,7 @@ void expect_prefix(const model::Exchange& whole, const model::Exchange& cut, con
   if (cut.usage_status == model::UsageStatus::kExact) {
     EXPECT_TRUE(cut.usage == whole.usage || std::find(said.begin(), said.end(), cut.usage) != said.end());
   }
-  const auto below = [&](std::optional<std::uint64_t> model::Usage::* counter) {
+  const auto below = [&](std::optional<std::uint64_t> model::Usage::*counter) {
     std::uint64_t most = (whole.usage.*counter).value_or(0);
     for (const model::Usage& usage : said) most = std::max(most, (usage.*counter).value_or(0));
     EXPECT_LE((cut.usage.*counter).value_or(0), most);
@@ -241,7 +250,8 @@ class CorpusTest : public testing::Test {
   static bool plain(const HarEntry& entry) { return !entry.web_socket && !entry.bodiless() && !entry.content.empty(); }
   static bool coded(const HarEntry& entry) {
     return std::any_of(entry.response_fields.begin(), entry.response_fields.end(), [](const HarEntry::Field& field) {
-      return field.name.size() == 16 && (field.name[0] == 'c' || field.name[0] == 'C') && field.name.substr(8) == (field.name[8] == 'E' ? "Encoding" : "encoding");
+      return field.name.size() == 16 && (field.name[0] == 'c' || field.name[0] == 'C') &&
+             field.name.substr(8) == (field.name[8] == 'E' ? "Encoding" : "encoding");
     });
   }
 };
@@ -288,7 +298,8 @@ TEST_F(CorpusTest, CutIsAPrefixOrIncomplete) {
     for (std::size_t tenth = 1; tenth < 10; ++tenth) {
       SCOPED_TRACE(tenth);
       Conversation conversation = as_http1(entry);
-      conversation.to_client.resize(conversation.to_client.size() - entry.content.size() + entry.content.size() * tenth / 10);
+      conversation.to_client.resize(conversation.to_client.size() - entry.content.size() +
+                                    entry.content.size() * tenth / 10);
       conversation.steps.back().end = conversation.to_client.size();
       const auto cut = decode(conversation);
       ASSERT_LE(cut.size(), std::max<std::size_t>(whole.size(), 1));

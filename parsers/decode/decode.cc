@@ -38,8 +38,9 @@ class Summary {
   void add(model::Exchange exchange) {
     once_.apply(exchange);
     const std::string& model = exchange.response_model.empty() ? exchange.request_model : exchange.response_model;
-    const std::string name = exchange.kind == model::Kind::kLlm ? exchange.provider + " " + (model.empty() ? "-" : model)
-                                                                : std::string(model::name(exchange.kind)) + " " + exchange.operation;
+    const std::string name = exchange.kind == model::Kind::kLlm
+                                 ? exchange.provider + " " + (model.empty() ? "-" : model)
+                                 : std::string(model::name(exchange.kind)) + " " + exchange.operation;
     for (Row* row : {&rows_[name], &total_}) {
       ++row->calls;
       row->input += exchange.usage.input_tokens.value_or(0);
@@ -99,12 +100,15 @@ class Printer final : public ExchangeSink {
       return;
     }
     if (exchanges_ == 1)
-      fmt::print("{:<5} {:<18} {:<18} {:<32} {:>9} {:>9} {:<10} {}\n", "KIND", "PROVIDER", "OPERATION", "MODEL", "INPUT", "OUTPUT",
-                 "USAGE", "FINISH");
-    const auto count = [](const std::optional<std::uint64_t>& value) { return value ? fmt::to_string(*value) : std::string("-"); };
+      fmt::print("{:<5} {:<18} {:<18} {:<32} {:>9} {:>9} {:<10} {}\n", "KIND", "PROVIDER", "OPERATION", "MODEL",
+                 "INPUT", "OUTPUT", "USAGE", "FINISH");
+    const auto count = [](const std::optional<std::uint64_t>& value) {
+      return value ? fmt::to_string(*value) : std::string("-");
+    };
     const std::string& model = exchange.response_model.empty() ? exchange.request_model : exchange.response_model;
-    fmt::print("{:<5} {:<18} {:<18} {:<32} {:>9} {:>9} {:<10} {}\n", model::name(exchange.kind), exchange.provider, exchange.operation,
-               model, count(exchange.usage.input_tokens), count(exchange.usage.output_tokens), model::name(exchange.usage_status),
+    fmt::print("{:<5} {:<18} {:<18} {:<32} {:>9} {:>9} {:<10} {}\n", model::name(exchange.kind), exchange.provider,
+               exchange.operation, model, count(exchange.usage.input_tokens), count(exchange.usage.output_tokens),
+               model::name(exchange.usage_status),
                exchange.error ? "error " + exchange.error->type : exchange.finish_reason.value_or("-"));
   }
 
@@ -143,7 +147,8 @@ base::Result<> decode(const Options& options, const Price& price) {
   std::uint64_t connections = 0;
   base::Result<> result;
   if (is_pncap(text)) {
-    if (!options.record.empty()) return base::Error{base::ErrorCode::kUsage, 0, "--record reads an HTTP archive", "a capture is one already"};
+    if (!options.record.empty())
+      return base::Error{base::ErrorCode::kUsage, 0, "--record reads an HTTP archive", "a capture is one already"};
     result = replay_pncap(text, session::make_connection_parser, printer);
   } else {
     result = read_har(text, [&](const HarEntry& entry) {
@@ -163,10 +168,11 @@ base::Result<> decode(const Options& options, const Price& price) {
 void add_decode(CLI::App& app, int& exit_code, Price price) {
   auto options = std::make_shared<Options>();
   CLI::App* command = app.add_subcommand(
-      "decode", "Reads recorded traffic and prints the AI exchanges in it: models, tokens, tool calls, errors.\n"
-                "FILE is an HTTP archive (.har), as browsers, proxies and test recorders write it, or a capture (.pncap);\n"
-                "- reads standard input. On a terminal a summary follows: tokens and money by model.\n"
-                "Nothing is sent, no daemon is needed.");
+      "decode",
+      "Reads recorded traffic and prints the AI exchanges in it: models, tokens, tool calls, errors.\n"
+      "FILE is an HTTP archive (.har), as browsers, proxies and test recorders write it, or a capture (.pncap);\n"
+      "- reads standard input. On a terminal a summary follows: tokens and money by model.\n"
+      "Nothing is sent, no daemon is needed.");
   command->add_option("FILE", options->file, "the recording")->required();
   command->add_option("-o,--output", options->output, "table, or jsonl: one exchange per line")
       ->check(CLI::IsMember({"table", "jsonl"}));

@@ -62,7 +62,8 @@ TEST(PncapTest, ACutFileIsGoodUpToItsLastRecord) {
   std::size_t errors = 0;
   for (std::size_t size = made.file.find('\n') + 1; size < made.file.size(); ++size) {
     Collector prefix;
-    const auto result = replay_pncap(std::string_view(made.file).substr(0, size), session::make_connection_parser, prefix);
+    const auto result =
+        replay_pncap(std::string_view(made.file).substr(0, size), session::make_connection_parser, prefix);
     if (!result) ++errors;
     // A connection whose answer did not come ends without a wrong number.
     EXPECT_EQ(std::string::npos, prefix.lines.find("\"output_tokens\":9"));
@@ -80,7 +81,8 @@ TEST(PncapTest, BrokenFilesAreRefused) {
     (void)replay_pncap(broken, session::make_connection_parser, ignored);  // no crash, no endless loop
   }
   Collector ignored;
-  EXPECT_FALSE(replay_pncap("PNCAP1\n\xff\xff\xff\xff\x0f", session::make_connection_parser, ignored)) << "a record of 4 GiB";
+  EXPECT_FALSE(replay_pncap("PNCAP1\n\xff\xff\xff\xff\x0f", session::make_connection_parser, ignored))
+      << "a record of 4 GiB";
 }
 
 }  // namespace

@@ -25,7 +25,8 @@ bool token(std::string_view name) {
 
 std::string on_one_line(std::string_view value) {
   std::string out(value);
-  std::replace_if(out.begin(), out.end(), [](char c) { return c == '\r' || c == '\n' || c == '\0'; }, ' ');
+  std::replace_if(
+      out.begin(), out.end(), [](char c) { return c == '\r' || c == '\n' || c == '\0'; }, ' ');
   return out;
 }
 
@@ -57,7 +58,8 @@ Url split_url(std::string_view url) {
   }
   out.host = out.authority;
   out.port = scheme == "http" || scheme == "ws" ? 80 : 443;
-  if (const std::size_t colon = out.host.rfind(':'); colon != std::string::npos && out.host.find(']', colon) == std::string::npos) {
+  if (const std::size_t colon = out.host.rfind(':');
+      colon != std::string::npos && out.host.find(']', colon) == std::string::npos) {
     const std::string digits = out.host.substr(colon + 1);
     std::from_chars(digits.data(), digits.data() + digits.size(), out.port);
     out.host.erase(colon);
@@ -83,7 +85,9 @@ std::vector<HarEntry::Field> fields_of(json::Value headers, bool request) {
 }
 
 bool has_field(const std::vector<HarEntry::Field>& fields, std::string_view name) {
-  return std::any_of(fields.begin(), fields.end(), [name](const HarEntry::Field& field) { return wire::http::equals_ignoring_case(field.name, name); });
+  return std::any_of(fields.begin(), fields.end(), [name](const HarEntry::Field& field) {
+    return wire::http::equals_ignoring_case(field.name, name);
+  });
 }
 
 std::string text_of(json::Value text, json::Value encoding) {
@@ -136,7 +140,8 @@ HarEntry read_entry(json::Value entry, std::size_t position) {
     const auto opcode = static_cast<std::uint8_t>(message["opcode"].as_uint().value_or(1) & 0xf);
     const std::string_view data = message["data"].string_or("");
     // As Chrome writes it: binary payloads are base64.
-    out.messages.push_back({message["type"].string_or("") == "send", opcode, opcode == 2 ? dialects::base64_decode(data) : std::string(data)});
+    out.messages.push_back({message["type"].string_or("") == "send", opcode,
+                            opcode == 2 ? dialects::base64_decode(data) : std::string(data)});
   }
   return out;
 }
@@ -160,7 +165,8 @@ void Conversation::append(Direction direction, std::string_view bytes) {
 Conversation as_http1(const HarEntry& entry) {
   Conversation out;
   out.endpoint = entry.endpoint;
-  std::string request = head_of(fmt::format("{} {} HTTP/1.1\r\nhost: {}", entry.method, entry.target, entry.authority), entry.request_fields, entry.web_socket);
+  std::string request = head_of(fmt::format("{} {} HTTP/1.1\r\nhost: {}", entry.method, entry.target, entry.authority),
+                                entry.request_fields, entry.web_socket);
   if (!entry.request_body.empty()) request += fmt::format("content-length: {}\r\n", entry.request_body.size());
   out.append(Direction::kToServer, request + "\r\n" + entry.request_body);
   if (entry.status == 0) return out;
@@ -172,7 +178,8 @@ Conversation as_http1(const HarEntry& entry) {
     out.append(Direction::kToClient, answer + entry.content);
   }
   for (const HarEntry::Message& message : entry.messages)
-    out.append(message.client ? Direction::kToServer : Direction::kToClient, frame(message.client, message.opcode, message.payload));
+    out.append(message.client ? Direction::kToServer : Direction::kToClient,
+               frame(message.client, message.opcode, message.payload));
   return out;
 }
 

@@ -1,5 +1,5 @@
-// HAR 1.2 files (HTTP archives of browsers, proxies and test recorders), and the plaintext streams their entries stand for:
-// one connection each.
+// HAR 1.2 files (HTTP archives of browsers, proxies and test recorders), and the plaintext streams their entries stand
+// for: one connection each.
 #pragma once
 
 #include <cstdint>
@@ -18,17 +18,17 @@ struct HarEntry {
     std::string name;
     std::string value;
   };
-  struct Message {           // of a WebSocket
+  struct Message {  // of a WebSocket
     bool client;
     std::uint8_t opcode;
     std::string payload;
   };
-  std::string id;            // the entry's `_id`, else its position in the file
+  std::string id;  // the entry's `_id`, else its position in the file
   Endpoint endpoint;
   std::string method;
   std::string authority;
   std::string target;
-  std::vector<Field> request_fields;   // without Host and framing
+  std::vector<Field> request_fields;  // without Host and framing
   std::string request_body;
   bool request_recorded = true;        // false: the recording says that it was made up for the answer
   std::uint32_t status = 0;            // 0: never answered
@@ -48,7 +48,7 @@ struct Conversation {
   std::string to_client;
   struct Step {
     Direction direction;
-    std::size_t end;         // position in its stream up to which it is to be fed
+    std::size_t end;  // position in its stream up to which it is to be fed
   };
   std::vector<Step> steps;
 

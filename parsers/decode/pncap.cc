@@ -17,7 +17,8 @@ constexpr std::string_view kMagic = "PNCAP1\n";
 constexpr std::uint32_t kMaxRecordBytes = 64u << 20;  // a read or write of plaintext is far below it
 
 base::Error broken(std::size_t at, std::string_view why) {
-  return {base::ErrorCode::kFailure, 0, fmt::format("the capture is {} at byte {}", why, at), "what stands before it was read"};
+  return {base::ErrorCode::kFailure, 0, fmt::format("the capture is {} at byte {}", why, at),
+          "what stands before it was read"};
 }
 
 struct Connections {
@@ -37,13 +38,18 @@ struct Connections {
     if (record.has_open()) {
       const api::CaptureOpen& begin = record.open();
       close(id);
-      Endpoint endpoint{.host = begin.host(), .port = static_cast<std::uint16_t>(begin.port()), .address = begin.address(), .provider = begin.provider()};
+      Endpoint endpoint{.host = begin.host(),
+                        .port = static_cast<std::uint16_t>(begin.port()),
+                        .address = begin.address(),
+                        .provider = begin.provider()};
       find(id, endpoint, begin.joined());
     } else if (record.has_data()) {
       const api::CaptureData& data = record.data();
       const std::string& bytes = data.plaintext();
       now_ns = data.boot_ns();
-      find(id, {}, true).feed(direction(data.to_server()), data.pos(), {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}, now_ns);
+      find(id, {}, true)
+          .feed(direction(data.to_server()), data.pos(),
+                {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}, now_ns);
     } else if (record.has_gap()) {
       find(id, {}, true).gap(direction(record.gap().to_server()), record.gap().bytes());
     } else if (record.has_close()) {
@@ -69,9 +75,11 @@ base::Result<> replay_pncap(std::string_view file, ConnectionParserFactory facto
   base::Result<> result;
   while (at < file.size()) {
     const std::size_t left = std::min<std::size_t>(file.size() - at, kMaxRecordBytes + 16);
-    google::protobuf::io::CodedInputStream input(reinterpret_cast<const std::uint8_t*>(file.data() + at), static_cast<int>(left));
+    google::protobuf::io::CodedInputStream input(reinterpret_cast<const std::uint8_t*>(file.data() + at),
+                                                 static_cast<int>(left));
     std::uint32_t size = 0;
-    if (!input.ReadVarint32(&size) || size > kMaxRecordBytes || size > left - static_cast<std::size_t>(input.CurrentPosition())) {
+    if (!input.ReadVarint32(&size) || size > kMaxRecordBytes ||
+        size > left - static_cast<std::size_t>(input.CurrentPosition())) {
       result = broken(at, size > kMaxRecordBytes ? "broken" : "cut");
       break;
     }

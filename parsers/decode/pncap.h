@@ -13,8 +13,8 @@ namespace penstock::parsers::decode {
 
 bool is_pncap(std::string_view file);
 
-// Feeds every connection of the file to a parser of its own and closes those that are open at its end. Fails at the first
-// record that is broken or cut; what stands before it has been replayed.
+// Feeds every connection of the file to a parser of its own and closes those that are open at its end. Fails at the
+// first record that is broken or cut; what stands before it has been replayed.
 base::Result<> replay_pncap(std::string_view file, ConnectionParserFactory factory, ExchangeSink& sink);
 
 // Writes a capture file.

@@ -23,11 +23,15 @@ std::string json_array(std::span<const std::string_view> texts) {
 
 // The page of the documentation: it is printed and not kept, so that a new folder changes no file.
 void print_page() {
-  fmt::print("# Providers and agent protocols\n\nWhat this build understands, and by what it is recognised.\n\n| name | kind | hosts | port |\n|---|---|---|---|\n");
+  fmt::print(
+      "# Providers and agent protocols\n\nWhat this build understands, and by what it is recognised.\n\n| name | kind "
+      "| hosts | port |\n|---|---|---|---|\n");
   for (const Provider* provider : providers::registry())
-    fmt::print("| `{}` | llm | {} | {} |\n", provider->name, provider->hosts.empty() ? "known by shape" : fmt::format("`{}`", fmt::join(provider->hosts, "` `")),
+    fmt::print("| `{}` | llm | {} | {} |\n", provider->name,
+               provider->hosts.empty() ? "known by shape" : fmt::format("`{}`", fmt::join(provider->hosts, "` `")),
                provider->port == 0 ? "" : fmt::to_string(provider->port));
-  for (const AgentProtocol* protocol : protocols::registry()) fmt::print("| `{}` | protocol | known by shape | |\n", protocol->name);
+  for (const AgentProtocol* protocol : protocols::registry())
+    fmt::print("| `{}` | protocol | known by shape | |\n", protocol->name);
 }
 
 void print_providers(const std::string& output) {
@@ -38,8 +42,8 @@ void print_providers(const std::string& output) {
   if (output == "table") fmt::print("{:<22} {:<9} {}\n", "PROVIDER", "KIND", "HOSTS");
   for (const Provider* provider : providers::registry()) {
     if (output == "jsonl") {
-      fmt::print("{{\"name\":\"{}\",\"kind\":\"llm\",\"hosts\":{},\"port\":{}}}\n", provider->name, json_array(provider->hosts),
-                 provider->port == 0 ? "null" : fmt::to_string(provider->port));
+      fmt::print("{{\"name\":\"{}\",\"kind\":\"llm\",\"hosts\":{},\"port\":{}}}\n", provider->name,
+                 json_array(provider->hosts), provider->port == 0 ? "null" : fmt::to_string(provider->port));
       continue;
     }
     std::string where = fmt::format("{}", fmt::join(provider->hosts, " "));
@@ -59,8 +63,10 @@ void print_providers(const std::string& output) {
 
 void add_providers(CLI::App& app, int&) {
   auto output = std::make_shared<std::string>("table");
-  CLI::App* command = app.add_subcommand("providers", "Lists the providers and agent protocols that are understood, and how each is recognised.");
-  command->add_option("-o,--output", *output, "table, jsonl, or markdown: a page of documentation")->check(CLI::IsMember({"table", "jsonl", "markdown"}));
+  CLI::App* command = app.add_subcommand(
+      "providers", "Lists the providers and agent protocols that are understood, and how each is recognised.");
+  command->add_option("-o,--output", *output, "table, jsonl, or markdown: a page of documentation")
+      ->check(CLI::IsMember({"table", "jsonl", "markdown"}));
   command->callback([output] { print_providers(*output); });
 }
 

@@ -1,5 +1,5 @@
-// Recorded connections of official SDKs, with the segment boundaries of the recording (argument: the folder of *.jsonl and
-// expected.jsonl): every request of MCP and A2A, over HTTP/1.1, HTTP/2 with prior knowledge and pipes, in order.
+// Recorded connections of official SDKs, with the segment boundaries of the recording (argument: the folder of *.jsonl
+// and expected.jsonl): every request of MCP and A2A, over HTTP/1.1, HTTP/2 with prior knowledge and pipes, in order.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -45,7 +45,8 @@ class Requests final : public ExchangeSink {
   void on_request(model::Exchange&, std::uint64_t) override {}
   void on_progress(model::Exchange&) override {}
   void on_complete(model::Exchange& exchange) override {
-    std::string text = fmt::format("{} {} {} {}", model::name(exchange.kind), exchange.method, exchange.status, exchange.operation);
+    std::string text =
+        fmt::format("{} {} {} {}", model::name(exchange.kind), exchange.method, exchange.status, exchange.operation);
     for (const model::ToolCall& call : exchange.tool_calls) text += " " + call.name;
     described[exchange.id] = text;
   }
@@ -63,7 +64,8 @@ std::vector<std::string> replay(const std::filesystem::path& path, const Endpoin
     const bool client = read["dir"].string_or("") == "c2s";
     const std::string bytes = dialects::base64_decode(read["b64"].string_or(""));
     std::uint64_t& at = position[client ? 0 : 1];
-    parser->feed(client ? Direction::kToServer : Direction::kToClient, at, {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}, ++now_ns);
+    parser->feed(client ? Direction::kToServer : Direction::kToClient, at,
+                 {reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}, ++now_ns);
     at += bytes.size();
   }
   parser->close(++now_ns);
@@ -81,21 +83,25 @@ TEST(StreamsTest, EveryRequestOfTheSdks) {
     const std::string stream(expected["stream"].string_or(""));
     const std::string protocol(expected["protocol"].string_or(""));
     SCOPED_TRACE(stream);
-    const auto got = replay(streams_folder + "/" + stream, {.host = "127.0.0.1", .port = 4300, .address = "127.0.0.1", .provider = ""});
+    const auto got = replay(streams_folder + "/" + stream,
+                            {.host = "127.0.0.1", .port = 4300, .address = "127.0.0.1", .provider = ""});
     std::vector<std::string> want;
     for (json::Value exchange : expected["exchanges"].items())
-      want.push_back(fmt::format("{} {} {} {}", protocol, exchange["method"].string_or(""), exchange["status"].as_uint().value_or(0), exchange["operation"].string_or("")));
+      want.push_back(fmt::format("{} {} {} {}", protocol, exchange["method"].string_or(""),
+                                 exchange["status"].as_uint().value_or(0), exchange["operation"].string_or("")));
     for (json::Value call : expected["grpc_calls"].items())
       want.push_back(fmt::format("{} POST 200 {}", protocol, last_segment(call["path"].string_or(""))));
     // Over pipes: the requests of both sides; answers end them, notifications are none.
     for (std::string_view side : {"sent", "received"})
       for (json::Value message : expected[side].items())
-        if (message["kind"].string_or("") == "request") want.push_back(fmt::format("{}  0 {}", protocol, message["method"].string_or("")));
+        if (message["kind"].string_or("") == "request")
+          want.push_back(fmt::format("{}  0 {}", protocol, message["method"].string_or("")));
     ASSERT_EQ(want.size(), got.size());
     std::vector<std::string> left(got);
     for (const std::string& one : want) {
       // The operation is not known of a stream that only listens, and tool names follow it.
-      const auto found = std::find_if(left.begin(), left.end(), [&](const std::string& candidate) { return candidate.starts_with(one); });
+      const auto found = std::find_if(left.begin(), left.end(),
+                                      [&](const std::string& candidate) { return candidate.starts_with(one); });
       EXPECT_NE(left.end(), found) << "missing: " << one;
       if (found != left.end()) left.erase(found);
     }

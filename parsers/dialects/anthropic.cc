@@ -38,7 +38,8 @@ class Messages : public Decoder {
       block(body["content_block"], exchange);
     } else if (type == "content_block_delta") {
       const Json delta = body["delta"];
-      for (std::string_view key : {"text", "partial_json", "thinking"}) exchange.output_text_bytes += delta[key].text_bytes();
+      for (std::string_view key : {"text", "partial_json", "thinking"})
+        exchange.output_text_bytes += delta[key].text_bytes();
     } else if (type == "message_delta") {
       if (const auto reason = string_of(body["delta"]["stop_reason"])) exchange.finish_reason = std::string(*reason);
       usage(body["usage"], exchange);

@@ -10,7 +10,9 @@ std::unique_ptr<Decoder> open_by_answer(const Event& event) {
   const Json body = event.json;
   const std::string_view type = body["type"].string_or("");
   if (type.starts_with("response.") || body["object"].string_or("") == "response") return make_responses();
-  if (type.starts_with("message_") || type.starts_with("content_block_") || (type == "message" && body["content"].is_array())) return make_messages();
+  if (type.starts_with("message_") || type.starts_with("content_block_") ||
+      (type == "message" && body["content"].is_array()))
+    return make_messages();
   if (body["candidates"].is_array() || body["usageMetadata"].is_object()) {
     RequestHead head;
     head.method = "POST";

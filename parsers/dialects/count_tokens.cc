@@ -12,7 +12,9 @@ class CountTokens final : public Decoder {
     exchange.operation = "count_tokens";
     exchange.request_model = model_;
   }
-  bool request(Json body, model::Exchange& exchange) override { return !model_.empty() || Decoder::request(body, exchange); }
+  bool request(Json body, model::Exchange& exchange) override {
+    return !model_.empty() || Decoder::request(body, exchange);
+  }
   void event(const Event&, model::Exchange&) override {}
 
  private:
@@ -21,6 +23,8 @@ class CountTokens final : public Decoder {
 
 }  // namespace
 
-std::unique_ptr<Decoder> make_count_tokens(std::string model) { return std::make_unique<CountTokens>(std::move(model)); }
+std::unique_ptr<Decoder> make_count_tokens(std::string model) {
+  return std::make_unique<CountTokens>(std::move(model));
+}
 
 }  // namespace penstock::parsers::dialects

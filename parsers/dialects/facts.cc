@@ -10,9 +10,11 @@ namespace {
 
 constexpr int kMaxDepth = 64;
 
-// What a model signed or encrypted for itself and wants to see again: base64, but nothing that anybody looks at or listens to.
+// What a model signed or encrypted for itself and wants to see again: base64, but nothing that anybody looks at or
+// listens to.
 bool sealed(std::string_view key) {
-  for (std::string_view name : {"signature", "thoughtSignature", "thought_signature", "encrypted_content", "redactedContent"})
+  for (std::string_view name :
+       {"signature", "thoughtSignature", "thought_signature", "encrypted_content", "redactedContent"})
     if (key == name) return true;
   return false;
 }
@@ -30,7 +32,8 @@ std::uint64_t media_parts_below(Json value, int depth) {
 // A part that names its picture, sound or file by an address or id: as much to bill, and nothing of it in the request.
 bool refers_to_media(Json part) {
   const std::string_view type = part["type"].string_or("");
-  for (std::string_view name : {"image_url", "input_image", "input_audio", "input_file", "file", "video_url", "audio_url", "container_upload"})
+  for (std::string_view name :
+       {"image_url", "input_image", "input_audio", "input_file", "file", "video_url", "audio_url", "container_upload"})
     if (type == name) return true;
   // Anthropic's sources may also be text.
   const std::string_view source = part["source"]["type"].string_or("");
@@ -107,8 +110,10 @@ Count max_output(Json body) {
   for (std::string_view key : {"max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample",
                                "max_new_tokens", "maxTokens", "maxOutputTokens", "max_gen_len"})
     consider(body[key]);
-  for (std::string_view group : {"generationConfig", "generation_config", "inferenceConfig", "textGenerationConfig", "parameters"})
-    for (std::string_view key : {"maxOutputTokens", "max_output_tokens", "maxTokens", "max_new_tokens", "maxTokenCount"})
+  for (std::string_view group :
+       {"generationConfig", "generation_config", "inferenceConfig", "textGenerationConfig", "parameters"})
+    for (std::string_view key :
+         {"maxOutputTokens", "max_output_tokens", "maxTokens", "max_new_tokens", "maxTokenCount"})
       consider(body[group][key]);
   consider(body["options"]["num_predict"]);
   return most;
@@ -121,7 +126,8 @@ void read_request_facts(Json body, model::RequestFacts& facts) {
   facts.media_bytes += body.blob_bytes();
   facts.media_parts += media_parts_below(body, 0);
   if (!body.is_object()) return;
-  for (std::string_view list : {"messages", "contents", "input", "system", "systemInstruction"}) facts.media_parts += referred_media(body[list], 0);
+  for (std::string_view list : {"messages", "contents", "input", "system", "systemInstruction"})
+    facts.media_parts += referred_media(body[list], 0);
   if (const Count most = max_output(body)) facts.max_output_tokens = most;
   for (std::string_view key : {"n", "candidateCount", "num_generations"})
     if (const Count choices = body[key].as_count()) facts.choices = choices;
@@ -131,13 +137,16 @@ void read_request_facts(Json body, model::RequestFacts& facts) {
   read_tools(body["toolConfig"]["tools"], facts);
   read_tools(body["functions"], facts);
   read_results(body, facts);
-  for (std::string_view key : {"previous_response_id", "conversation", "conversation_id", "previous_interaction_id", "cachedContent", "cached_content"})
+  for (std::string_view key : {"previous_response_id", "conversation", "conversation_id", "previous_interaction_id",
+                               "cachedContent", "cached_content"})
     facts.stored_context = facts.stored_context || body[key].has_value();
   facts.stored_context = facts.stored_context || body["prompt"]["id"].is_string();
-  for (std::string_view key : {"response_format", "output_config", "output_format", "format"}) read_schema(body[key], facts);
+  for (std::string_view key : {"response_format", "output_config", "output_format", "format"})
+    read_schema(body[key], facts);
   read_schema(body["text"]["format"], facts);
   for (std::string_view group : {"generationConfig", "generation_config"})
-    for (std::string_view key : {"responseSchema", "responseJsonSchema", "response_schema", "response_json_schema"}) read_schema(body[group][key], facts);
+    for (std::string_view key : {"responseSchema", "responseJsonSchema", "response_schema", "response_json_schema"})
+      read_schema(body[group][key], facts);
 }
 
 void add_tool_call(model::Exchange& exchange, model::CallId id, std::string_view name) {
@@ -154,7 +163,9 @@ model::CallId call_id(Json value) {
   return {};
 }
 
-std::uint64_t generated_bytes(Json value) { return value.is_object() || value.is_array() ? value.raw_bytes() : value.text_bytes(); }
+std::uint64_t generated_bytes(Json value) {
+  return value.is_object() || value.is_array() ? value.raw_bytes() : value.text_bytes();
+}
 
 std::optional<std::string_view> string_of(Json value) { return value.complete() ? value.as_string() : std::nullopt; }
 

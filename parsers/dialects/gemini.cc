@@ -34,7 +34,8 @@ class GenerateContent : public Decoder {
     if (!model_.empty()) exchange.request_model = model_;
     for (Json content : body["contents"].items())
       for (Json part : content["parts"].items())
-        if (part["functionResponse"].is_object()) add_tool_result(exchange.request, call_id(part["functionResponse"]["id"]));
+        if (part["functionResponse"].is_object())
+          add_tool_result(exchange.request, call_id(part["functionResponse"]["id"]));
     return true;
   }
 
@@ -47,14 +48,16 @@ class GenerateContent : public Decoder {
     bool first = true;
     for (Json candidate : body["candidates"].items()) {
       if (first || candidate["index"].as_int() == 0) {
-        if (const std::string reason = enum_text(candidate["finishReason"]); !reason.empty()) exchange.finish_reason = reason;
+        if (const std::string reason = enum_text(candidate["finishReason"]); !reason.empty())
+          exchange.finish_reason = reason;
       }
       first = false;
       for (Json part : candidate["content"]["parts"].items()) read_part(part, exchange);
     }
     take_gemini_usage(body["usageMetadata"], exchange.usage);
     // Usage grows from chunk to chunk; a finish reason comes with the last one, and never for a blocked prompt.
-    if (streamed_) settled_ = exchange.finish_reason || body["promptFeedback"]["blockReason"] ? Settled::kAtEnd : Settled::kNo;
+    if (streamed_)
+      settled_ = exchange.finish_reason || body["promptFeedback"]["blockReason"] ? Settled::kAtEnd : Settled::kNo;
   }
 
  private:
@@ -64,7 +67,8 @@ class GenerateContent : public Decoder {
     if (!call.is_object() || !call.complete()) return;
     exchange.output_text_bytes += generated_bytes(call["args"]) + call["partialArgs"].text_bytes();
     // With streamed arguments only the first part names the call.
-    if (const auto name = string_of(call["name"]); name && !name->empty()) add_tool_call(exchange, call_id(call["id"]), *name);
+    if (const auto name = string_of(call["name"]); name && !name->empty())
+      add_tool_call(exchange, call_id(call["id"]), *name);
   }
 
   std::string model_;
@@ -178,7 +182,8 @@ std::unique_ptr<Decoder> open_gemini(const RequestHead& head) {
   const Segments path(head.path);
   if (path.ends_with({"interactions"})) return std::make_unique<Interactions>();
   auto [model, method] = model_method(head.path);
-  if (method.empty() && path.tail(0).starts_with("v1internal:")) method = path.tail(0).substr(path.tail(0).find(':') + 1);
+  if (method.empty() && path.tail(0).starts_with("v1internal:"))
+    method = path.tail(0).substr(path.tail(0).find(':') + 1);
   if (method == "generateContent" || method == "streamGenerateContent")
     return std::make_unique<GenerateContent>(std::move(model), method == "streamGenerateContent");
   if (method == "embedContent" || method == "batchEmbedContents" || method == "predict")

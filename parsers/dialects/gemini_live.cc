@@ -1,6 +1,6 @@
-// Gemini's Live API: JSON messages (in text or binary frames) without ids. A turn begins when the client says that its part is
-// complete, or with the server's first content after speech; a tool call and its response are inside the turn, and its last
-// message has the usage of all of it.
+// Gemini's Live API: JSON messages (in text or binary frames) without ids. A turn begins when the client says that its
+// part is complete, or with the server's first content after speech; a tool call and its response are inside the turn,
+// and its last message has the usage of all of it.
 #include <string>
 #include <utility>
 
@@ -33,7 +33,8 @@ class Live : public Conversation {
     model::RequestFacts& facts = turn_ != nullptr ? turn_->request : pending_;
     facts.text_bytes += message.text_bytes();
     facts.media_bytes += message.blob_bytes();
-    for (Json response : either(either(message, "toolResponse", "tool_response"), "functionResponses", "function_responses").items())
+    for (Json response :
+         either(either(message, "toolResponse", "tool_response"), "functionResponses", "function_responses").items())
       add_tool_result(facts, call_id(response["id"]));
     const Json content = either(message, "clientContent", "client_content");
     if (content.is_object() && either(content, "turnComplete", "turn_complete").as_bool() == true) open(turns);
@@ -55,7 +56,8 @@ class Live : public Conversation {
     turns.progress(exchange);
     if (content["turnComplete"].as_bool() != true) return;
     turn_ = nullptr;
-    turns.complete(exchange, nothing_reported(exchange.usage) ? model::UsageStatus::kUnknown : model::UsageStatus::kExact);
+    turns.complete(exchange,
+                   nothing_reported(exchange.usage) ? model::UsageStatus::kUnknown : model::UsageStatus::kExact);
   }
 
   model::Exchange& open(Turns& turns) {

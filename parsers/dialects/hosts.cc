@@ -38,7 +38,8 @@ bool is_local(std::string_view host) {
   if (host == "localhost" || host.ends_with(".localhost")) return true;
   if (host.empty()) return false;
   if (host.find(':') != std::string_view::npos || host.front() == '[') return true;
-  const bool digits_and_dots = std::all_of(host.begin(), host.end(), [](char c) { return (c >= '0' && c <= '9') || c == '.'; });
+  const bool digits_and_dots =
+      std::all_of(host.begin(), host.end(), [](char c) { return (c >= '0' && c <= '9') || c == '.'; });
   return digits_and_dots && std::count(host.begin(), host.end(), '.') == 3;
 }
 

@@ -20,7 +20,8 @@ std::string_view first_method(Json body) {
 
 void note_rpc_error(Json message, bool in_stream, model::Exchange& exchange) {
   if (!message["error"].is_object() || exchange.error) return;
-  exchange.error = model::ExchangeError{exchange.status, in_stream, std::string(message["error"]["code"].number_text())};
+  exchange.error =
+      model::ExchangeError{exchange.status, in_stream, std::string(message["error"]["code"].number_text())};
 }
 
 }  // namespace penstock::parsers::dialects

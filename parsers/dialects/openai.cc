@@ -44,15 +44,18 @@ std::unique_ptr<Decoder> open_openai(const RequestHead& head) {
   if (post && (path.ends_with({"audio", "transcriptions"}) || path.ends_with({"audio", "translations"})))
     return make_input("transcription", false);
   if (post && path.ends_with({"moderations"})) return make_input("moderation", false);
-  // threads/{t}/runs, threads/runs, threads/{t}/runs/{r}, …/submit_tool_outputs, …/cancel; not …/steps, nor a list of runs.
+  // threads/{t}/runs, threads/runs, threads/{t}/runs/{r}, …/submit_tool_outputs, …/cancel; not …/steps, nor a list of
+  // runs.
   if (path.contains("threads")) {
     if (post && path.tail(0) == "runs") return make_runs();
     if (path.tail(1) == "runs") return make_runs();
-    if (post && path.tail(2) == "runs" && (path.tail(0) == "submit_tool_outputs" || path.tail(0) == "cancel")) return make_runs();
+    if (post && path.tail(2) == "runs" && (path.tail(0) == "submit_tool_outputs" || path.tail(0) == "cancel"))
+      return make_runs();
     return nullptr;
   }
   // Polling a stored or background response repeats its usage; the response id tells that it is the same one.
-  if (path.tail(1) == "responses" && (head.method == "GET" || path.tail(0) == "cancel")) return make_responses("chat", false);
+  if (path.tail(1) == "responses" && (head.method == "GET" || path.tail(0) == "cancel"))
+    return make_responses("chat", false);
   if (post && path.tail(2) == "responses" && path.tail(0) == "cancel") return make_responses("chat", false);
   return nullptr;
 }

@@ -8,8 +8,8 @@
 
 namespace penstock::parsers::dialects {
 
-// By the end of the path; nullptr: none of these APIs. `strict_shape`: the host is nobody's, so only inference APIs whose
-// body proves them are taken.
+// By the end of the path; nullptr: none of these APIs. `strict_shape`: the host is nobody's, so only inference APIs
+// whose body proves them are taken.
 std::unique_ptr<Decoder> open_openai(const RequestHead& head);
 std::unique_ptr<Decoder> open_openai_shaped(const RequestHead& head);
 

@@ -1,8 +1,8 @@
 // POST …/chat/completions, streamed or not, and the older …/completions, by OpenAI and its many imitators.
 //
-// Tool calls of a stream come in fragments keyed by (choice index, tool index); id and name only in the first one. Seen in
-// the wild besides: no index at all, a constant index 0 with a new id for each call, a whole call per chunk, the id or name
-// repeated in every fragment, and empty entries as padding.
+// Tool calls of a stream come in fragments keyed by (choice index, tool index); id and name only in the first one. Seen
+// in the wild besides: no index at all, a constant index 0 with a new id for each call, a whole call per chunk, the id
+// or name repeated in every fragment, and empty entries as padding.
 #include <string>
 #include <vector>
 
@@ -125,7 +125,8 @@ class ChatCompletions : public Decoder {
 
   Slot* find(std::int64_t choice, const model::CallId& id, const model::Exchange& exchange) {
     for (Slot& slot : slots_)
-      if (slot.choice == choice && slot.call < exchange.tool_calls.size() && exchange.tool_calls[slot.call].id == id) return &slot;
+      if (slot.choice == choice && slot.call < exchange.tool_calls.size() && exchange.tool_calls[slot.call].id == id)
+        return &slot;
     return nullptr;
   }
 

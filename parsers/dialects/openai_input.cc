@@ -28,7 +28,8 @@ class Input : public Decoder {
     take_string(body["id"], exchange.response_id);
     if (body["type"].string_or("").ends_with(".delta")) exchange.output_text_bytes += body["delta"].text_bytes();
     if (body["type"].string_or("").ends_with(".done")) settled_ = Settled::kYes;
-    if (body["text"].is_string()) exchange.output_text_bytes = std::max(exchange.output_text_bytes, body["text"].text_bytes());
+    if (body["text"].is_string())
+      exchange.output_text_bytes = std::max(exchange.output_text_bytes, body["text"].text_bytes());
     take_openai_usage(body["usage"], exchange.usage);
     // An embedding generates nothing: a reported 0 is a habit of the format, not a count.
     if (operation_ == "embeddings") exchange.usage.output_tokens.reset();
@@ -66,13 +67,16 @@ class Runs : public Decoder {
     take_openai_usage(run["usage"], exchange.usage);
     exchange.tool_calls.clear();  // the run names all that are open
     for (Json call : run["required_action"]["submit_tool_outputs"]["tool_calls"].items())
-      if (call.complete()) add_tool_call(exchange, call_id(call["id"]), string_of(call["function"]["name"]).value_or(""));
+      if (call.complete())
+        add_tool_call(exchange, call_id(call["id"]), string_of(call["function"]["name"]).value_or(""));
   }
 };
 
 }  // namespace
 
-std::unique_ptr<Decoder> make_input(std::string_view operation, bool strict) { return std::make_unique<Input>(operation, strict); }
+std::unique_ptr<Decoder> make_input(std::string_view operation, bool strict) {
+  return std::make_unique<Input>(operation, strict);
+}
 std::unique_ptr<Decoder> make_embeddings() { return make_input("embeddings", false); }
 std::unique_ptr<Decoder> make_runs() { return std::make_unique<Runs>(); }
 

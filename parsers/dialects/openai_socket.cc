@@ -1,6 +1,6 @@
-// Realtime and Responses over a WebSocket: both are the events of a response, many on one connection. A turn begins with the
-// client's `response.create`, or, where the server detects the end of speech, with its own `response.created`; it ends with
-// the one terminal event, which has the usage. Text and audio sent before belong to the turn they lead to.
+// Realtime and Responses over a WebSocket: both are the events of a response, many on one connection. A turn begins
+// with the client's `response.create`, or, where the server detects the end of speech, with its own `response.created`;
+// it ends with the one terminal event, which has the usage. Text and audio sent before belong to the turn they lead to.
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -35,8 +35,8 @@ class Conversing : public Conversation {
   struct Turn {
     model::Exchange* exchange;
     ResponseReader reader;
-    std::string response_id;   // empty until the server names it
-    std::string stream_id;     // of a multiplexed socket
+    std::string response_id;  // empty until the server names it
+    std::string stream_id;    // of a multiplexed socket
   };
 
   void from_client(Json message, Turns& turns) {
@@ -52,13 +52,15 @@ class Conversing : public Conversation {
       read_request_facts(body, turn.exchange->request);
       read_response_request(body, *turn.exchange);
       // A socket has one handshake for many turns: Codex repeats what a header field would say in each of them.
-      take_traceparent(string_of(body["client_metadata"]["ws_request_header_traceparent"]).value_or(""), turn.exchange->trace);
+      take_traceparent(string_of(body["client_metadata"]["ws_request_header_traceparent"]).value_or(""),
+                       turn.exchange->trace);
       turns.requested(*turn.exchange);
       return;
     }
     pending_.text_bytes += message.text_bytes();
     pending_.media_bytes += message.blob_bytes();
-    if (message["item"]["type"].string_or("") == "function_call_output") add_tool_result(pending_, call_id(message["item"]["call_id"]));
+    if (message["item"]["type"].string_or("") == "function_call_output")
+      add_tool_result(pending_, call_id(message["item"]["call_id"]));
   }
 
   void from_server(Json message, Turns& turns) {
@@ -101,7 +103,8 @@ class Conversing : public Conversation {
     return turns_.emplace_back(Turn{&exchange, {}, {}, {}});
   }
 
-  // The turn an event belongs to: by the response's id, by the stream's, else the first that has none yet, else the only one.
+  // The turn an event belongs to: by the response's id, by the stream's, else the first that has none yet, else the
+  // only one.
   Turn* find(Json message) {
     std::string id;
     take_string(message["response_id"], id);

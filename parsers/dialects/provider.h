@@ -1,7 +1,7 @@
 // The contract of a provider: who it is, which hosts are its own, and how one call to it is read. A decoder gets the
 // parsed parts of one request and its answer (heads, JSON values, frames) and writes model::Exchange; it never sees a
-// socket, a byte position, a clock or another call. Decoders are single-threaded, owned by the session of one connection,
-// and must bound what they keep (kMax… in limits.h): the bytes they read are hostile.
+// socket, a byte position, a clock or another call. Decoders are single-threaded, owned by the session of one
+// connection, and must bound what they keep (kMax… in limits.h): the bytes they read are hostile.
 #pragma once
 
 #include <cstdint>
@@ -22,11 +22,11 @@ using Json = wire::json::Value;
 
 struct RequestHead {
   std::string method;
-  std::string host;      // authority without port, lower case; the endpoint's name when the request has none
+  std::string host;  // authority without port, lower case; the endpoint's name when the request has none
   std::uint16_t port = 0;
-  std::string address;   // textual IP of the server, empty when unknown
-  std::string path;      // as sent, without query
-  std::string query;     // without "?"
+  std::string address;  // textual IP of the server, empty when unknown
+  std::string path;     // as sent, without query
+  std::string query;    // without "?"
   wire::http::Fields fields;
 
   std::string_view header(std::string_view name) const { return fields.get(name); }
@@ -43,24 +43,24 @@ struct ResponseHead {
 // One self-contained piece of an answer. Views die with the call.
 struct Event {
   enum class Kind : std::uint8_t {
-    kJson,       // a JSON document, a line of NDJSON, or one element of a top-level array
-    kSse,        // a server-sent event: name may be empty
-    kFrame,      // a message of an AWS event stream: name is :event-type or :exception-type
-    kGrpc,       // a piece of a gRPC message in `data`; `last` ends the message, `failed` says that it is not whole
+    kJson,   // a JSON document, a line of NDJSON, or one element of a top-level array
+    kSse,    // a server-sent event: name may be empty
+    kFrame,  // a message of an AWS event stream: name is :event-type or :exception-type
+    kGrpc,   // a piece of a gRPC message in `data`; `last` ends the message, `failed` says that it is not whole
   };
   Kind kind = Kind::kJson;
   std::string_view name;
-  std::string_view data;   // the payload as text when it is not JSON; may be cut at a limit
-  Json json;               // absent when the payload is not a complete JSON value
-  bool failed = false;     // an exception or error frame; an SSE field "error"
+  std::string_view data;  // the payload as text when it is not JSON; may be cut at a limit
+  Json json;              // absent when the payload is not a complete JSON value
+  bool failed = false;    // an exception or error frame; an SSE field "error"
   bool last = true;
 };
 
 // How far the usage of an exchange can be trusted, once its answer is over.
 enum class Settled : std::uint8_t {
-  kNo,        // what has been read may grow with the next event: a cut makes it a lower bound
-  kAtEnd,     // final if the answer was transported to its end
-  kYes,       // the terminal event was seen: nothing more can come
+  kNo,     // what has been read may grow with the next event: a cut makes it a lower bound
+  kAtEnd,  // final if the answer was transported to its end
+  kYes,    // the terminal event was seen: nothing more can come
 };
 
 // Reads one call. The base class does what all JSON APIs share.
@@ -70,8 +70,8 @@ class Decoder {
 
   // Once, first. Sets kind, operation, and what the URL says.
   virtual void start(const RequestHead& head, model::Exchange& exchange) = 0;
-  // The request's JSON body, whole or as far as it came. False: not the shape this decoder reads, so that an exchange on a
-  // host nobody claims is no AI exchange after all.
+  // The request's JSON body, whole or as far as it came. False: not the shape this decoder reads, so that an exchange
+  // on a host nobody claims is no AI exchange after all.
   virtual bool request(Json body, model::Exchange& exchange);
   // One field of a multipart form; file parts come with an empty value.
   virtual void request_field(std::string_view name, std::string_view value, model::Exchange& exchange);
@@ -113,16 +113,16 @@ class Conversation {
 // How strongly a provider claims a request; the strongest wins, then the first in folder order.
 enum class Claim : std::uint8_t {
   kNone,
-  kAnyHost,   // speaks to hosts nobody knows by name
-  kLocal,     // a loopback or literal address
-  kPort,      // its well-known port or its own path on such an address
-  kPattern,   // a wildcard of its hosts
-  kHost,      // one of its hosts by name
-  kPath,      // its own path, on whatever host
+  kAnyHost,  // speaks to hosts nobody knows by name
+  kLocal,    // a loopback or literal address
+  kPort,     // its well-known port or its own path on such an address
+  kPattern,  // a wildcard of its hosts
+  kHost,     // one of its hosts by name
+  kPath,     // its own path, on whatever host
 };
 
 struct Provider {
-  std::string_view name;                    // OpenTelemetry gen_ai.provider.name, or the documented extension
+  std::string_view name;  // OpenTelemetry gen_ai.provider.name, or the documented extension
   // "api.example.com"; "*.example.com": a name below it; "prefix*" and "prefix*suffix": as globs. Lower case.
   std::span<const std::string_view> hosts = {};
   // The decoder for this request; nullptr: no AI exchange (files, model lists, telemetry, …).
@@ -140,14 +140,15 @@ Claim claim_of(const Provider& provider, const RequestHead& head);
 
 // Why a JSON-RPC request might belong to a protocol, strongest first.
 enum class Evidence : std::uint8_t {
-  kContent,      // what it says: a method of the protocol, a header field
-  kConnection,   // the connection has carried that protocol before
-  kNaming,       // its method is named as the protocol names methods
+  kContent,     // what it says: a method of the protocol, a header field
+  kConnection,  // the connection has carried that protocol before
+  kNaming,      // its method is named as the protocol names methods
 };
 
-// A protocol between agents and tools or other agents. It is not bound to hosts: the head or the shape of the body tells.
+// A protocol between agents and tools or other agents. It is not bound to hosts: the head or the shape of the body
+// tells.
 struct AgentProtocol {
-  std::string_view name;     // "mcp", "a2a"
+  std::string_view name;  // "mcp", "a2a"
   model::Kind kind;
   // A decoder when the head alone tells (a header or path of the protocol), or nullptr.
   std::unique_ptr<Decoder> (*open)(const RequestHead& head) = nullptr;

@@ -12,7 +12,8 @@ namespace {
 
 // Calls that the client has to execute. Others (web_search_call, mcp_call, …) the provider runs itself.
 bool client_call(Json item, std::string_view type) {
-  for (std::string_view name : {"function_call", "custom_tool_call", "computer_call", "local_shell_call", "shell_call", "apply_patch_call"})
+  for (std::string_view name :
+       {"function_call", "custom_tool_call", "computer_call", "local_shell_call", "shell_call", "apply_patch_call"})
     if (type == name) return true;
   return type == "tool_search_call" && item["execution"].string_or("") == "client";
 }
@@ -21,7 +22,8 @@ bool client_call(Json item, std::string_view type) {
 std::uint64_t generated_text(Json content) {
   if (content.is_string()) return content.text_bytes();
   std::uint64_t text = 0;
-  for (Json part : content.items()) text += part["text"].text_bytes() + part["refusal"].text_bytes() + part["transcript"].text_bytes();
+  for (Json part : content.items())
+    text += part["text"].text_bytes() + part["refusal"].text_bytes() + part["transcript"].text_bytes();
   return text;
 }
 

@@ -8,8 +8,8 @@
 namespace penstock::parsers::dialects {
 namespace {
 
-// {inputs, parameters} in; {generated_text, details} out, in an array from older servers. Of a stream only the last event
-// has details. The prompt is counted only if `details.prefill` was asked for.
+// {inputs, parameters} in; {generated_text, details} out, in an array from older servers. Of a stream only the last
+// event has details. The prompt is counted only if `details.prefill` was asked for.
 class Tgi : public Decoder {
  public:
   explicit Tgi(bool streamed) : streamed_(streamed) {}

@@ -13,7 +13,9 @@ bool hex(std::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
-bool identifies(std::string_view digits) { return hex(digits) && digits.find_first_not_of('0') != std::string_view::npos; }
+bool identifies(std::string_view digits) {
+  return hex(digits) && digits.find_first_not_of('0') != std::string_view::npos;
+}
 
 }  // namespace
 

@@ -23,11 +23,11 @@ TEST(TraceTest, ReadsTheContextOfTheCaller) {
 }
 
 TEST(TraceTest, RefusesWhatIsNone) {
-  for (const std::string& text :
-       {std::string(), std::string(55, '-'), context("ff", "-01"), context("00", "-01-more"), context("01", "-01.more"), context("00", "-0"),
-        context("00", "-0g"), std::string("00-00000000000000000000000000000000-b7ad6b7169203331-01"),
-        std::string("00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01"),
-        std::string("00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01")}) {
+  for (const std::string& text : {std::string(), std::string(55, '-'), context("ff", "-01"), context("00", "-01-more"),
+                                  context("01", "-01.more"), context("00", "-0"), context("00", "-0g"),
+                                  std::string("00-00000000000000000000000000000000-b7ad6b7169203331-01"),
+                                  std::string("00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01"),
+                                  std::string("00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01")}) {
     model::TraceContext trace;
     take_traceparent(text, trace);
     EXPECT_EQ(model::TraceContext(), trace) << text;

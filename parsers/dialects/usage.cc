@@ -15,7 +15,8 @@ Count first_of(Json object, std::initializer_list<std::string_view> keys) {
   return std::nullopt;
 }
 
-Count first_in(Json object, std::initializer_list<std::string_view> groups, std::initializer_list<std::string_view> keys) {
+Count first_in(Json object, std::initializer_list<std::string_view> groups,
+               std::initializer_list<std::string_view> keys) {
   for (std::string_view group : groups)
     if (const Count value = first_of(object[group], keys)) return value;
   return std::nullopt;
@@ -44,16 +45,20 @@ void take_openai_usage(Json usage, model::Usage& into) {
   Count output = first_of(usage, {"completion_tokens", "output_tokens"});
   const Count total = usage["total_tokens"].as_count();
   const auto input_detail = [&](std::initializer_list<std::string_view> keys) {
-    return first_in(usage, {"prompt_tokens_details", "input_tokens_details", "input_token_details", "prompt_token_details"}, keys);
+    return first_in(
+        usage, {"prompt_tokens_details", "input_tokens_details", "input_token_details", "prompt_token_details"}, keys);
   };
   const auto output_detail = [&](std::initializer_list<std::string_view> keys) {
-    return first_in(usage, {"completion_tokens_details", "output_tokens_details", "output_token_details", "completion_token_details"},
-                    keys);
+    return first_in(
+        usage,
+        {"completion_tokens_details", "output_tokens_details", "output_token_details", "completion_token_details"},
+        keys);
   };
 
   Count cache_read = input_detail({"cached_tokens"});
   if (!cache_read)
-    cache_read = first_of(usage, {"prompt_cache_hit_tokens", "cache_read_input_tokens", "cached_tokens", "num_cached_tokens"});
+    cache_read =
+        first_of(usage, {"prompt_cache_hit_tokens", "cache_read_input_tokens", "cached_tokens", "num_cached_tokens"});
   Count cache_write = input_detail({"cache_write_tokens", "cache_creation_tokens"});
   if (!cache_write) cache_write = first_of(usage, {"cache_creation_input_tokens", "cache_write_tokens"});
   Count reasoning = output_detail({"reasoning_tokens"});
@@ -61,7 +66,8 @@ void take_openai_usage(Json usage, model::Usage& into) {
   const Count audio_in = input_detail({"audio_tokens"});
   const Count audio_out = output_detail({"audio_tokens"});
 
-  // Whether the output includes reasoning, and the input audio, differs by provider; the total, where there is one, decides.
+  // Whether the output includes reasoning, and the input audio, differs by provider; the total, where there is one,
+  // decides.
   if (total && input && output) {
     if (reasoning.value_or(0) > 0 && *total == *sum(input, output, reasoning)) output = sum(output, reasoning);
     if (audio_in.value_or(0) > 0 && *total == *sum(input, output, audio_in)) input = sum(input, audio_in);

@@ -20,11 +20,12 @@ Count sum(Count a, Count b, Count c);
 // True when nothing at all was reported.
 bool nothing_reported(const model::Usage& usage);
 
-// The usage object of OpenAI's APIs and of everyone who copies them, both spellings: prompt/completion (chat, embeddings)
-// and input/output (Responses, images, audio, Realtime).
+// The usage object of OpenAI's APIs and of everyone who copies them, both spellings: prompt/completion (chat,
+// embeddings) and input/output (Responses, images, audio, Realtime).
 void take_openai_usage(Json usage, model::Usage& into);
 
-// Anthropic's: three disjoint input counters. Kept raw over the events of a stream, since the sum needs the last of each.
+// Anthropic's: three disjoint input counters. Kept raw over the events of a stream, since the sum needs the last of
+// each.
 struct AnthropicCounters {
   Count input, cache_read, cache_write, cache_write_1h, output, thinking, web_searches;
   void take_from(Json usage);

@@ -34,10 +34,12 @@ constexpr Api kApis[] = {
     {"responses", "api.openai.com", "/v1/responses", R"({"model":"gpt-5","stream":true,"input":"x"})",
      R"({"type":"response.created","response":{"id":"r1","model":"gpt-5","status":"in_progress"}})",
      R"({"type":"response.output_text.delta","item_id":"m1","output_index":0,"content_index":0,"delta":"word "})"},
-    {"messages", "api.anthropic.com", "/v1/messages", R"({"model":"claude-sonnet-4-5","stream":true,"max_tokens":9,"messages":[]})",
+    {"messages", "api.anthropic.com", "/v1/messages",
+     R"({"model":"claude-sonnet-4-5","stream":true,"max_tokens":9,"messages":[]})",
      R"({"type":"message_start","message":{"id":"m1","model":"claude-sonnet-4-5","content":[],"usage":{"input_tokens":9,"output_tokens":1}}})",
      R"({"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"word "}})"},
-    {"gemini", "generativelanguage.googleapis.com", "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse", R"({"contents":[]})",
+    {"gemini", "generativelanguage.googleapis.com", "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse",
+     R"({"contents":[]})",
      R"({"candidates":[{"content":{"parts":[{"text":"word "}],"role":"model"},"index":0}],"usageMetadata":{"promptTokenCount":9},"modelVersion":"gemini-2.5-flash"})",
      R"({"candidates":[{"content":{"parts":[{"text":"word "}],"role":"model"},"index":0}],"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":3},"modelVersion":"gemini-2.5-flash"})"},
 };
@@ -45,7 +47,8 @@ constexpr Api kApis[] = {
 class Line {
  public:
   explicit Line(Counter& sink)
-      : parser_(make_connection_parser({.host = "", .port = 443, .address = "203.0.113.7", .provider = ""}, false, sink)) {}
+      : parser_(
+            make_connection_parser({.host = "", .port = 443, .address = "203.0.113.7", .provider = ""}, false, sink)) {}
   void client(std::string_view bytes) { feed(Direction::kToServer, bytes, sent_); }
   void server(std::string_view bytes) { feed(Direction::kToClient, bytes, received_); }
 
@@ -61,10 +64,12 @@ class Line {
 std::string chunk(std::string_view data) { return fmt::format("{:x}\r\ndata: {}\n\n\r\n", data.size() + 8, data); }
 
 std::string request(const Api& api) {
-  return fmt::format("POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}", api.path, api.host, api.request.size(), api.request);
+  return fmt::format("POST {} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}",
+                     api.path, api.host, api.request.size(), api.request);
 }
 
-constexpr std::string_view kStreamHead = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+constexpr std::string_view kStreamHead =
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
 TEST(AllocationTest, NonePerServerSentEvent) {
   for (const Api& api : kApis) {
@@ -114,10 +119,16 @@ TEST(AllocationTest, AnIdleHttp2ConnectionKeepsLittle) {
     line.server(frame(h2::FrameType::kSettings, 0, 0, ""));
     for (std::uint32_t stream = 1; stream < 40; stream += 2) {
       line.client(frame(h2::FrameType::kHeaders, h2::flag::kEndHeaders, stream,
-                        to_server.block({{":method", "POST"}, {":scheme", "https"}, {":path", "/v1/chat/completions"}, {":authority", "api.openai.com"}, {"x-request", std::string(300, 'x')}})) +
+                        to_server.block({{":method", "POST"},
+                                         {":scheme", "https"},
+                                         {":path", "/v1/chat/completions"},
+                                         {":authority", "api.openai.com"},
+                                         {"x-request", std::string(300, 'x')}})) +
                   frame(h2::FrameType::kData, h2::flag::kEndStream, stream, kApis[0].request));
-      line.server(frame(h2::FrameType::kHeaders, h2::flag::kEndHeaders, stream, to_client.block({{":status", "200"}, {"content-type", "text/event-stream"}})));
-      for (int i = 0; i < 50; ++i) line.server(frame(h2::FrameType::kData, 0, stream, fmt::format("data: {}\n\n", kApis[0].event)));
+      line.server(frame(h2::FrameType::kHeaders, h2::flag::kEndHeaders, stream,
+                        to_client.block({{":status", "200"}, {"content-type", "text/event-stream"}})));
+      for (int i = 0; i < 50; ++i)
+        line.server(frame(h2::FrameType::kData, 0, stream, fmt::format("data: {}\n\n", kApis[0].event)));
       line.server(frame(h2::FrameType::kData, h2::flag::kEndStream, stream, ""));
     }
     EXPECT_EQ(20u, sink.done);

@@ -22,7 +22,8 @@ std::string lower_case(std::string_view text) {
 // "host", "host:port", "[::1]:port".
 void split_authority(std::string_view authority, std::string& host, std::uint16_t& port) {
   std::size_t colon = authority.rfind(':');
-  if (colon != std::string_view::npos && authority.find(']', colon) != std::string_view::npos) colon = std::string_view::npos;
+  if (colon != std::string_view::npos && authority.find(']', colon) != std::string_view::npos)
+    colon = std::string_view::npos;
   if (colon != std::string_view::npos) {
     const std::string_view digits = authority.substr(colon + 1);
     std::uint16_t value = 0;
@@ -74,13 +75,15 @@ void Call::unseen_request(std::uint64_t now_ns) {
   exchange_.host = head_.host;
   exchange_.port = head_.port;
   exchange_.coverage.truncated_start = true;
-  if (const Provider* provider = select_host(endpoint_.provider, head_)) exchange_.provider = std::string(provider->name);
+  if (const Provider* provider = select_host(endpoint_.provider, head_))
+    exchange_.provider = std::string(provider->name);
   concluded_ = true;
   sink_.on_request_head(exchange_);
 }
 
 void Call::adopt(Selection selection) {
-  if (selection.provider != nullptr && !selection.provisional) exchange_.provider = std::string(selection.provider->name);
+  if (selection.provider != nullptr && !selection.provisional)
+    exchange_.provider = std::string(selection.provider->name);
   if (selection.decoder != nullptr && !selection.provisional) selection.decoder->start(head_, exchange_);
   if (selection.protocol != nullptr) protocol_ = selection.protocol;
   selection_ = std::move(selection);
@@ -164,15 +167,18 @@ void Call::response_head(const wire::http::ResponseHead& head, std::uint64_t req
   exchange_.status = head.status;
   exchange_.timing.first_chunk_ns = since_start(now_ns);
   if (exchange_.coverage.truncated_start && head.status < 400)
-    response_body_ = std::make_unique<ResponseBody>(head.fields, wire::json::DigestOptions{}, static_cast<ResponseBody::Sink&>(*this));
+    response_body_ = std::make_unique<ResponseBody>(head.fields, wire::json::DigestOptions{},
+                                                    static_cast<ResponseBody::Sink&>(*this));
   if (!selection_.decoder) return;
   const ResponseHead response{head.status, head.fields};
   if (head.status >= 400) {
-    exchange_.error = model::ExchangeError{head.status, false, std::string(dialects::aws_error_type(head.fields.get("x-amzn-errortype")))};
+    exchange_.error = model::ExchangeError{head.status, false,
+                                           std::string(dialects::aws_error_type(head.fields.get("x-amzn-errortype")))};
   } else {
     selection_.decoder->response(response, exchange_);
   }
-  response_body_ = std::make_unique<ResponseBody>(head.fields, selection_.decoder->response_options(), static_cast<ResponseBody::Sink&>(*this));
+  response_body_ = std::make_unique<ResponseBody>(head.fields, selection_.decoder->response_options(),
+                                                  static_cast<ResponseBody::Sink&>(*this));
 }
 
 void Call::response_body(std::span<const std::uint8_t> bytes, std::uint64_t now_ns) {
@@ -198,7 +204,8 @@ void Call::on_event(const Event& event) {
     return;
   }
   if (streamed && exchange_.kind == model::Kind::kLlm) exchange_.stream = true;
-  if (exchange_.kind == model::Kind::kLlm && ((event.failed && event.kind != Event::Kind::kGrpc) || event.name == "error" || dialects::holds_error(event.json)))
+  if (exchange_.kind == model::Kind::kLlm && ((event.failed && event.kind != Event::Kind::kGrpc) ||
+                                              event.name == "error" || dialects::holds_error(event.json)))
     note_error(event, streamed || any_event_);
   any_event_ = true;
   cut_ = cut_ || (event.json.exists() && !event.json.complete());
@@ -208,7 +215,8 @@ void Call::on_event(const Event& event) {
 void Call::note_error(const Event& event, bool in_stream) {
   dialects::note_error(event.json, in_stream, exchange_);
   // An event stream names its exceptions in the frame.
-  if (event.kind == Event::Kind::kFrame && exchange_.error->type.empty()) exchange_.error->type = std::string(event.name);
+  if (event.kind == Event::Kind::kFrame && exchange_.error->type.empty())
+    exchange_.error->type = std::string(event.name);
 }
 
 void Call::lost(Direction direction, std::uint64_t bytes) {
@@ -230,7 +238,8 @@ void Call::response_end(bool whole, const wire::http::Fields& trailers, std::uin
   if (response_body_) response_body_->finish(whole && !response_lossy_);
   if (selection_.decoder && exchange_.status < 400) selection_.decoder->end(whole && !response_lossy_, exchange_);
   if (!trailers.get("grpc-status").empty() && trailers.get("grpc-status") != "0" && !exchange_.error)
-    exchange_.error = model::ExchangeError{exchange_.status, true, "grpc-status " + std::string(trailers.get("grpc-status"))};
+    exchange_.error =
+        model::ExchangeError{exchange_.status, true, "grpc-status " + std::string(trailers.get("grpc-status"))};
   settle_usage(whole && answered_);
   exchange_.timing.total_ns = since_start(now_ns);
   response_body_.reset();
@@ -241,7 +250,8 @@ void Call::settle_usage(bool whole) {
   const bool broken = cut_ || response_lossy_ || exchange_.coverage.truncated_start;
   if (!selection_.decoder) {
     // With a provider, and too little of it was seen to say what it was about.
-    if ((broken || request_lossy_) && !exchange_.provider.empty()) exchange_.usage_status = model::UsageStatus::kIncomplete;
+    if ((broken || request_lossy_) && !exchange_.provider.empty())
+      exchange_.usage_status = model::UsageStatus::kIncomplete;
     return;
   }
   if (exchange_.kind != model::Kind::kLlm) return;

@@ -1,5 +1,6 @@
-// One HTTP request and its answer, assembled into one exchange: decoders are chosen, bodies are decoded and split, facts
-// and usage written, and the sink told. Knows nothing of framing (HTTP/1, HTTP/2) nor of other calls. Not thread-safe.
+// One HTTP request and its answer, assembled into one exchange: decoders are chosen, bodies are decoded and split,
+// facts and usage written, and the sink told. Knows nothing of framing (HTTP/1, HTTP/2) nor of other calls. Not
+// thread-safe.
 //
 //   event                | before the answer's head    | after it            | after the answer's end
 //   ---------------------+-----------------------------+---------------------+------------------------
@@ -72,9 +73,9 @@ class Call final : public ResponseBody::Sink, public RequestBody::Sink {
   bool concluded_ = false;
   bool answered_ = false;
   bool finished_ = false;
-  bool changed_ = false;       // since the last on_progress
+  bool changed_ = false;  // since the last on_progress
   bool any_event_ = false;
-  bool cut_ = false;           // the document of the answer ended before it was whole
+  bool cut_ = false;  // the document of the answer ended before it was whole
 };
 
 }  // namespace penstock::parsers::session

@@ -9,10 +9,11 @@ constexpr std::size_t kEnoughToTell = 4;
 constexpr std::string_view kGzip = "\x1f\x8b";
 constexpr std::string_view kZstd = "\x28\xb5\x2f\xfd";
 
-// JSON, an event stream or a form: text that no compressed stream begins with by accident. Brotli and raw deflate have no
-// magic number, so this is what speaks against them.
+// JSON, an event stream or a form: text that no compressed stream begins with by accident. Brotli and raw deflate have
+// no magic number, so this is what speaks against them.
 bool plain_text(std::string_view start) {
-  if (!std::all_of(start.begin(), start.end(), [](char c) { return (c >= ' ' && c <= '~') || c == '\t' || c == '\r' || c == '\n'; }))
+  if (!std::all_of(start.begin(), start.end(),
+                   [](char c) { return (c >= ' ' && c <= '~') || c == '\t' || c == '\r' || c == '\n'; }))
     return false;
   const std::size_t at = start.find_first_not_of(" \t\r\n");
   if (at == std::string_view::npos) return true;
@@ -59,7 +60,8 @@ void ContentDecoder::decide(std::string_view start) {
 }
 
 void ContentDecoder::decode(std::string_view bytes) {
-  if (stopped(decoder_->feed({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}, *this))) failed_ = true;
+  if (stopped(decoder_->feed({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()}, *this)))
+    failed_ = true;
 }
 
 void ContentDecoder::on_inflated(std::span<const std::uint8_t> bytes) {

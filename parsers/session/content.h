@@ -1,5 +1,5 @@
-// Undoes the content coding of a body. The bytes decide where they can: recorders and proxies announce a coding that is not
-// there any more, or none where there is one.
+// Undoes the content coding of a body. The bytes decide where they can: recorders and proxies announce a coding that is
+// not there any more, or none where there is one.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,7 @@ class ContentDecoder final : wire::inflate::Output {
 
   std::string announced_;
   Sink& sink_;
-  std::string start_;   // the first bytes, until they tell
+  std::string start_;  // the first bytes, until they tell
   std::optional<wire::inflate::Decoder> decoder_;
   bool failed_ = false;
 };

@@ -3,7 +3,8 @@
 // the outcome must be the same. PENSTOCK_GOLDEN_UPDATE=1 writes the logs anew.
 //
 //   ```request     start line without version, fields, empty line, body      (content-length is added)
-//   ```response    status, fields, empty line, body                          (chunked, one chunk per event, if announced)
+//   ```response    status, fields, empty line, body                          (chunked, one chunk per event, if
+//   announced)
 //   ```log         c=N, s=N: after how many bytes from client and server
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -29,7 +30,7 @@ struct Golden {
   std::string to_server;
   std::string to_client;
   std::string log;
-  std::string text;      // the file
+  std::string text;        // the file
   std::size_t log_at = 0;  // where the log is in it
 };
 
@@ -90,7 +91,9 @@ class Recorder final : public ExchangeSink {
   std::size_t client = 0, server = 0;
   std::string log;
 
-  void on_request_head(model::Exchange& exchange) override { line("head", fmt::format("{} {}", exchange.method, exchange.path)); }
+  void on_request_head(model::Exchange& exchange) override {
+    line("head", fmt::format("{} {}", exchange.method, exchange.path));
+  }
   void on_request(model::Exchange& exchange, std::uint64_t end_pos) override {
     const model::RequestFacts& facts = exchange.request;
     std::string text = fmt::format("end={} {}", end_pos, what(exchange));
@@ -111,11 +114,14 @@ class Recorder final : public ExchangeSink {
     if (!exchange.response_model.empty()) text += " model=" + exchange.response_model;
     text += fmt::format("{} usage={}", usage(exchange.usage), model::name(exchange.usage_status));
     if (exchange.finish_reason) text += " finish=" + *exchange.finish_reason;
-    for (const model::ToolCall& call : exchange.tool_calls) text += fmt::format(" call={}/{}", call.name, id_text(call.id));
-    for (const model::Iteration& pass : exchange.iterations) text += fmt::format(" pass[{}{}]", pass.model, usage(pass.usage));
+    for (const model::ToolCall& call : exchange.tool_calls)
+      text += fmt::format(" call={}/{}", call.name, id_text(call.id));
+    for (const model::Iteration& pass : exchange.iterations)
+      text += fmt::format(" pass[{}{}]", pass.model, usage(pass.usage));
     if (exchange.stream) text += " stream";
     if (exchange.error)
-      text += fmt::format(" error={}{}{}", exchange.error->status, exchange.error->in_stream ? "/in-stream/" : "/", exchange.error->type);
+      text += fmt::format(" error={}{}{}", exchange.error->status, exchange.error->in_stream ? "/in-stream/" : "/",
+                          exchange.error->type);
     text += fmt::format(" text={}", exchange.output_text_bytes);
     line("complete", text);
   }
@@ -158,12 +164,14 @@ class Recorder final : public ExchangeSink {
 };
 
 // Feeds both directions, the client's first, cut at the given positions.
-std::string run(const Golden& golden, bool positions, std::vector<std::size_t> client_cuts, std::vector<std::size_t> server_cuts) {
+std::string run(const Golden& golden, bool positions, std::vector<std::size_t> client_cuts,
+                std::vector<std::size_t> server_cuts) {
   Recorder recorder(positions);
   const Endpoint endpoint{.host = "", .port = 443, .address = "203.0.113.7", .provider = ""};
   const auto parser = make_connection_parser(endpoint, false, recorder);
   std::uint64_t now_ns = 0;
-  const auto feed = [&](Direction direction, const std::string& stream, std::vector<std::size_t>& cuts, std::size_t& position) {
+  const auto feed = [&](Direction direction, const std::string& stream, std::vector<std::size_t>& cuts,
+                        std::size_t& position) {
     cuts.push_back(stream.size());
     std::size_t at = 0;
     for (const std::size_t cut : cuts) {
@@ -188,14 +196,16 @@ std::vector<fs::path> golden_files() {
   std::vector<fs::path> files;
   for (const char* root : {"parsers/providers", "parsers/protocols", "parsers/session"})
     for (const auto& entry : fs::recursive_directory_iterator(fs::path(PENSTOCK_SOURCE_DIR) / root))
-      if (entry.path().extension() == ".md" && entry.path().parent_path().filename() == "golden") files.push_back(entry.path());
+      if (entry.path().extension() == ".md" && entry.path().parent_path().filename() == "golden")
+        files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   return files;
 }
 
 std::string name_of(const fs::path& path) {
   std::string name = path.parent_path().parent_path().filename().string() + "_" + path.stem().string();
-  std::replace_if(name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
   return name;
 }
 
@@ -213,11 +223,14 @@ TEST_P(GoldenTest, SameHoweverItArrives) {
   }
   const std::string whole = run(golden, false, {}, {});
   EXPECT_EQ(whole, run(golden, false, every_byte(golden.to_server.size()), every_byte(golden.to_client.size())));
-  for (std::size_t cut = 1; cut < golden.to_server.size(); ++cut) ASSERT_EQ(whole, run(golden, false, {cut}, {})) << "request cut at " << cut;
-  for (std::size_t cut = 1; cut < golden.to_client.size(); ++cut) ASSERT_EQ(whole, run(golden, false, {}, {cut})) << "answer cut at " << cut;
+  for (std::size_t cut = 1; cut < golden.to_server.size(); ++cut)
+    ASSERT_EQ(whole, run(golden, false, {cut}, {})) << "request cut at " << cut;
+  for (std::size_t cut = 1; cut < golden.to_client.size(); ++cut)
+    ASSERT_EQ(whole, run(golden, false, {}, {cut})) << "answer cut at " << cut;
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, GoldenTest, testing::ValuesIn(golden_files()), [](const auto& file) { return name_of(file.param); });
+INSTANTIATE_TEST_SUITE_P(Files, GoldenTest, testing::ValuesIn(golden_files()),
+                         [](const auto& file) { return name_of(file.param); });
 
 }  // namespace
 }  // namespace penstock::parsers::session

@@ -22,7 +22,8 @@ ParseState sniff_line(std::span<const std::uint8_t> bytes) {
   return ParseState::kNeedMore;
 }
 
-Lines::Lines(const Endpoint& endpoint, const AgentProtocol& protocol, std::unique_ptr<Conversation> conversation, ExchangeSink& sink)
+Lines::Lines(const Endpoint& endpoint, const AgentProtocol& protocol, std::unique_ptr<Conversation> conversation,
+             ExchangeSink& sink)
     : conversation_(std::move(conversation)), turns_(message_of(endpoint, protocol), sink) {}
 
 void Lines::feed(Direction direction, std::uint64_t pos, std::span<const std::uint8_t> bytes, std::uint64_t now_ns) {
@@ -48,7 +49,8 @@ void Lines::end_line(Direction direction, std::uint64_t end_pos) {
     settled_pos_ = end_pos;
     turns_.set_end_pos(end_pos);
   }
-  if (half.open && !half.skip && half.line.finish() == ParseState::kDone) conversation_->message(direction, half.line.root(), turns_);
+  if (half.open && !half.skip && half.line.finish() == ParseState::kDone)
+    conversation_->message(direction, half.line.root(), turns_);
   half.line.clear();
   half.open = false;
   half.skip = false;

@@ -1,5 +1,5 @@
-// JSON-RPC over pipes: one message a line, each direction on its own. Reads and writes split and merge lines. What is no JSON
-// (a server's stray output) is skipped up to the next line. Not thread-safe.
+// JSON-RPC over pipes: one message a line, each direction on its own. Reads and writes split and merge lines. What is
+// no JSON (a server's stray output) is skipped up to the next line. Not thread-safe.
 #pragma once
 
 #include <memory>
@@ -16,7 +16,8 @@ ParseState sniff_line(std::span<const std::uint8_t> bytes);
 
 class Lines {
  public:
-  Lines(const Endpoint& endpoint, const AgentProtocol& protocol, std::unique_ptr<Conversation> conversation, ExchangeSink& sink);
+  Lines(const Endpoint& endpoint, const AgentProtocol& protocol, std::unique_ptr<Conversation> conversation,
+        ExchangeSink& sink);
 
   void feed(Direction direction, std::uint64_t pos, std::span<const std::uint8_t> bytes, std::uint64_t now_ns);
   void gap(Direction direction, std::uint64_t bytes);
@@ -28,8 +29,8 @@ class Lines {
  private:
   struct Half {
     wire::json::Digest line;
-    bool open = false;     // a line has begun
-    bool skip = false;     // bytes of it were lost
+    bool open = false;  // a line has begun
+    bool skip = false;  // bytes of it were lost
   };
   void end_line(Direction direction, std::uint64_t end_pos);
   Half& half(Direction direction) { return direction == Direction::kToServer ? to_server_ : to_client_; }

@@ -26,7 +26,8 @@ model::Exchange& OpenTurns::begin() {
 }
 
 OpenTurns::Turn* OpenTurns::find(const model::Exchange& exchange) {
-  const auto it = std::find_if(turns_.begin(), turns_.end(), [&](const auto& turn) { return &turn->exchange == &exchange; });
+  const auto it =
+      std::find_if(turns_.begin(), turns_.end(), [&](const auto& turn) { return &turn->exchange == &exchange; });
   return it == turns_.end() ? nullptr : it->get();
 }
 
@@ -47,7 +48,8 @@ void OpenTurns::complete(model::Exchange& exchange, model::UsageStatus status) {
   const Turn* turn = find(exchange);
   if (turn == nullptr) return;
   // Usage is a matter of models: tools and agents have none to be incomplete.
-  if (exchange.kind == model::Kind::kLlm) exchange.usage_status = turn->lossy ? model::UsageStatus::kIncomplete : status;
+  if (exchange.kind == model::Kind::kLlm)
+    exchange.usage_status = turn->lossy ? model::UsageStatus::kIncomplete : status;
   exchange.timing.total_ns = now_ns_ - turn->start_ns;
   sink_.on_complete(exchange);
   std::erase_if(turns_, [turn](const auto& one) { return one.get() == turn; });

@@ -1,4 +1,5 @@
-// The exchanges of one long-lived channel (a WebSocket, a pipe): begun, judged, completed by whoever reads its messages.
+// The exchanges of one long-lived channel (a WebSocket, a pipe): begun, judged, completed by whoever reads its
+// messages.
 #pragma once
 
 #include <memory>

@@ -12,7 +12,9 @@ namespace json = wire::json;
 std::span<const std::uint8_t> as_bytes(std::string_view text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
-std::string_view as_text(std::span<const std::uint8_t> bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+std::string_view as_text(std::span<const std::uint8_t> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
 
 // One document, NDJSON, or an array whose elements come one by one.
 class JsonReader final : public ResponseBody::Reader, json::ValueSink {
@@ -109,7 +111,8 @@ class FrameReader final : public ResponseBody::Reader, wire::eventstream::Sink {
     digest_.clear();
     failed_ = headers.get(":message-type") != "event" && !headers.get(":message-type").empty();
     name_ = headers.get(":event-type");
-    if (failed_) name_ = !headers.get(":exception-type").empty() ? headers.get(":exception-type") : headers.get(":error-code");
+    if (failed_)
+      name_ = !headers.get(":exception-type").empty() ? headers.get(":exception-type") : headers.get(":error-code");
   }
   void on_payload(std::span<const std::uint8_t> bytes) override { digest_.feed(as_text(bytes)); }
   void on_message_end(bool valid) override {

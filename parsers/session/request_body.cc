@@ -9,10 +9,12 @@ constexpr std::size_t kMaxFieldBytes = 4096;
 
 }  // namespace
 
-RequestBody::RequestBody(const wire::http::Fields& fields, Sink& sink) : sink_(sink), decoder_(fields.get("content-encoding"), *this) {
+RequestBody::RequestBody(const wire::http::Fields& fields, Sink& sink)
+    : sink_(sink), decoder_(fields.get("content-encoding"), *this) {
   const std::string type = wire::http::media_type(fields.get("content-type"));
   if (type == "multipart/form-data") {
-    form_.emplace(wire::http::parameter(fields.get("content-type"), "boundary").value_or(""), static_cast<wire::multipart::Sink&>(*this));
+    form_.emplace(wire::http::parameter(fields.get("content-type"), "boundary").value_or(""),
+                  static_cast<wire::multipart::Sink&>(*this));
     mode_ = Mode::kForm;
   } else if (type.starts_with("application/grpc")) {
     grpc_.emplace(fields.get("grpc-encoding"), static_cast<wire::grpc::Sink&>(*this));
@@ -45,7 +47,8 @@ void RequestBody::on_part_begin(const wire::multipart::Part& part) {
 }
 
 void RequestBody::on_part_data(std::string_view piece) {
-  if (!field_is_file_) field_value_.append(piece.substr(0, kMaxFieldBytes - std::min(kMaxFieldBytes, field_value_.size())));
+  if (!field_is_file_)
+    field_value_.append(piece.substr(0, kMaxFieldBytes - std::min(kMaxFieldBytes, field_value_.size())));
 }
 
 void RequestBody::on_part_end(bool whole) {

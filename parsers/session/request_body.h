@@ -1,4 +1,5 @@
-// The body of a request: content decoding, then JSON into a digest, form fields, or gRPC messages. Bounded by the digest.
+// The body of a request: content decoding, then JSON into a digest, form fields, or gRPC messages. Bounded by the
+// digest.
 #pragma once
 
 #include <cstdint>
@@ -51,7 +52,7 @@ class RequestBody final : ContentDecoder::Sink, wire::grpc::Sink, wire::multipar
   std::optional<wire::grpc::MessageReader> grpc_;
   std::optional<wire::multipart::Parser> form_;
   std::string field_name_;
-  std::string field_value_;   // bounded: model names, flags; files are not kept
+  std::string field_value_;  // bounded: model names, flags; files are not kept
   bool field_is_file_ = false;
   std::optional<wire::json::Digest> digest_;
   std::uint64_t decoded_bytes_ = 0;

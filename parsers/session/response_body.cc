@@ -21,18 +21,21 @@ constexpr std::size_t kPreludeBytes = 12;
 bool event_stream_prelude(std::string_view start) {
   if (start.size() < kPreludeBytes) return false;
   const auto* bytes = reinterpret_cast<const Bytef*>(start.data());
-  const uLong announced = static_cast<uLong>(bytes[8]) << 24 | static_cast<uLong>(bytes[9]) << 16 | static_cast<uLong>(bytes[10]) << 8 | bytes[11];
+  const uLong announced = static_cast<uLong>(bytes[8]) << 24 | static_cast<uLong>(bytes[9]) << 16 |
+                          static_cast<uLong>(bytes[10]) << 8 | bytes[11];
   return crc32(0, bytes, 8) == announced;
 }
 
 constexpr std::string_view kSseFields[] = {"data:", "event:", "id:", "retry:", "error:", ":"};
 
 bool sse_start(std::string_view text) {
-  return std::any_of(std::begin(kSseFields), std::end(kSseFields), [text](std::string_view field) { return text.starts_with(field); });
+  return std::any_of(std::begin(kSseFields), std::end(kSseFields),
+                     [text](std::string_view field) { return text.starts_with(field); });
 }
 
 bool sse_maybe(std::string_view text) {
-  return std::any_of(std::begin(kSseFields), std::end(kSseFields), [text](std::string_view field) { return field.starts_with(text); });
+  return std::any_of(std::begin(kSseFields), std::end(kSseFields),
+                     [text](std::string_view field) { return field.starts_with(text); });
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// The body of an answer: content decoding, then events. What it is is decided by its first bytes; the content type is only
-// a hint, since servers send event streams as JSON and errors as event streams.
+// The body of an answer: content decoding, then events. What it is is decided by its first bytes; the content type is
+// only a hint, since servers send event streams as JSON and errors as event streams.
 #pragma once
 
 #include <cstdint>
@@ -45,7 +45,7 @@ class ResponseBody final : ContentDecoder::Sink {
   std::string media_type_;
   std::string grpc_encoding_;
   ContentDecoder decoder_;
-  std::string start_;   // the first bytes, until they tell the format
+  std::string start_;  // the first bytes, until they tell the format
   std::unique_ptr<Reader> reader_;
 };
 

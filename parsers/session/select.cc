@@ -59,7 +59,8 @@ Selection select_by_body(const RequestHead& head, Json body, const AgentProtocol
   for (const Evidence evidence : {Evidence::kContent, Evidence::kConnection, Evidence::kNaming}) {
     for (const AgentProtocol* protocol : protocols::registry()) {
       if (protocol->open_body == nullptr || (evidence == Evidence::kConnection && protocol != before)) continue;
-      if (auto decoder = protocol->open_body(head, body, evidence)) return {nullptr, protocol, std::move(decoder), false};
+      if (auto decoder = protocol->open_body(head, body, evidence))
+        return {nullptr, protocol, std::move(decoder), false};
     }
   }
   return {};
@@ -70,7 +71,8 @@ const Provider* select_host(std::string_view configured, const RequestHead& head
   return claimed.claim >= Claim::kLocal ? claimed.provider : nullptr;
 }
 
-std::unique_ptr<Conversation> select_conversation(std::string_view configured, const RequestHead& head, const Provider** provider) {
+std::unique_ptr<Conversation> select_conversation(std::string_view configured, const RequestHead& head,
+                                                  const Provider** provider) {
   const Claimed claimed = strongest(configured, head);
   if (claimed.provider == nullptr || claimed.provider->converse == nullptr) return nullptr;
   *provider = claimed.provider;

@@ -8,10 +8,10 @@
 namespace penstock::parsers::session {
 
 struct Selection {
-  const Provider* provider = nullptr;        // null: nobody's host, or an agent protocol
+  const Provider* provider = nullptr;  // null: nobody's host, or an agent protocol
   const AgentProtocol* protocol = nullptr;
-  std::unique_ptr<Decoder> decoder;          // null: no AI exchange as far as the head tells
-  bool provisional = false;                  // the host is nobody's: the request body must confirm
+  std::unique_ptr<Decoder> decoder;  // null: no AI exchange as far as the head tells
+  bool provisional = false;          // the host is nobody's: the request body must confirm
 };
 
 // What the `endpoints:` configuration says about this request's authority, else about the connection; empty: nothing.
@@ -19,13 +19,14 @@ std::string_view configured_provider(const Endpoint& endpoint, const RequestHead
 
 // By the configured provider name (may be empty), the host, the path and the header fields.
 Selection select(std::string_view configured, const RequestHead& head);
-// A second look for requests that the head did not settle: does the body show an agent protocol? `before`: the protocol that
-// the connection has carried; may be null.
+// A second look for requests that the head did not settle: does the body show an agent protocol? `before`: the protocol
+// that the connection has carried; may be null.
 Selection select_by_body(const RequestHead& head, Json body, const AgentProtocol* before);
 // Whose host it is; null: nobody's by name.
 const Provider* select_host(std::string_view configured, const RequestHead& head);
 // The WebSocket that this request opens; null: none of ours.
-std::unique_ptr<Conversation> select_conversation(std::string_view configured, const RequestHead& head, const Provider** provider);
+std::unique_ptr<Conversation> select_conversation(std::string_view configured, const RequestHead& head,
+                                                  const Provider** provider);
 // The protocol that speaks JSON-RPC over pipes; null: there is none.
 std::unique_ptr<Conversation> select_line_protocol(const AgentProtocol** protocol);
 

@@ -21,9 +21,11 @@ namespace http2 = wire::http2;
 
 class Session final : public ConnectionParser, http::Sink {
  public:
-  Session(const Endpoint& endpoint, bool joined, ExchangeSink& sink) : endpoint_(endpoint), joined_(joined), sink_(sink) {}
+  Session(const Endpoint& endpoint, bool joined, ExchangeSink& sink)
+      : endpoint_(endpoint), joined_(joined), sink_(sink) {}
 
-  void feed(Direction direction, std::uint64_t pos, std::span<const std::uint8_t> bytes, std::uint64_t when_boot_ns) override {
+  void feed(Direction direction, std::uint64_t pos, std::span<const std::uint8_t> bytes,
+            std::uint64_t when_boot_ns) override {
     now_ns_ = when_boot_ns;
     if (direction == Direction::kToServer) to_server_end_ = pos + bytes.size();
     if (bytes.empty() || protocol_ == Protocol::kOther) return;
@@ -74,8 +76,8 @@ class Session final : public ConnectionParser, http::Sink {
   }
 
  private:
-  // Decides by what the client sends first; true when the bytes are to be fed on. What the server sends before is no part
-  // of a protocol we read, unless we joined late: then either side's first bytes tell, if they can.
+  // Decides by what the client sends first; true when the bytes are to be fed on. What the server sends before is no
+  // part of a protocol we read, unless we joined late: then either side's first bytes tell, if they can.
   bool recognise(Direction direction, std::uint64_t pos, std::span<const std::uint8_t> bytes) {
     if (joined_) return recognise_joined(direction, bytes);
     if (direction == Direction::kToClient) return false;
@@ -102,8 +104,8 @@ class Session final : public ConnectionParser, http::Sink {
     return false;
   }
 
-  // From the middle of a connection: a start line is HTTP/1, a plausible frame head is HTTP/2, anything else is the body of
-  // an HTTP/1 message, behind which the next start line is found.
+  // From the middle of a connection: a start line is HTTP/1, a plausible frame head is HTTP/2, anything else is the
+  // body of an HTTP/1 message, behind which the next start line is found.
   bool recognise_joined(Direction direction, std::span<const std::uint8_t> bytes) {
     const bool client = direction == Direction::kToServer;
     const ParseState h1 = client ? http1::sniff_request(bytes) : http1::sniff_response(bytes);
@@ -118,8 +120,10 @@ class Session final : public ConnectionParser, http::Sink {
   // RFC 9113 §4.1: 24-bit length, a type that exists, flags, a 31-bit stream id that fits the type.
   static bool http2_frame(std::span<const std::uint8_t> bytes) {
     if (bytes.size() < 9) return false;
-    const std::uint32_t length = static_cast<std::uint32_t>(bytes[0]) << 16 | static_cast<std::uint32_t>(bytes[1]) << 8 | bytes[2];
-    const std::uint32_t stream = static_cast<std::uint32_t>(bytes[5] & 0x7f) << 24 | static_cast<std::uint32_t>(bytes[6]) << 16 |
+    const std::uint32_t length =
+        static_cast<std::uint32_t>(bytes[0]) << 16 | static_cast<std::uint32_t>(bytes[1]) << 8 | bytes[2];
+    const std::uint32_t stream = static_cast<std::uint32_t>(bytes[5] & 0x7f) << 24 |
+                                 static_cast<std::uint32_t>(bytes[6]) << 16 |
                                  static_cast<std::uint32_t>(bytes[7]) << 8 | bytes[8];
     const std::uint8_t type = bytes[3];
     if (length > 16384 || type > 9 || (bytes[5] & 0x80) != 0) return false;
@@ -203,17 +207,20 @@ class Session final : public ConnectionParser, http::Sink {
     if (const auto socket = sockets_.find(stream); socket != sockets_.end()) socket->second->gap(direction, bytes);
   }
 
-  // The connection, or a stream of it, is no longer HTTP: ours if it is a WebSocket that a provider knows, else nobody's.
+  // The connection, or a stream of it, is no longer HTTP: ours if it is a WebSocket that a provider knows, else
+  // nobody's.
   void on_tunnel_begin(http::StreamId stream, const http::ResponseHead& head) override {
     const auto it = calls_.find(stream);
     if (it == calls_.end()) return;
     Call& call = *it->second;
     const Provider* provider = nullptr;
     std::unique_ptr<Conversation> conversation;
-    if (call.head().upgrade_to_websocket()) conversation = select_conversation(endpoint_.provider, call.head(), &provider);
+    if (call.head().upgrade_to_websocket())
+      conversation = select_conversation(endpoint_.provider, call.head(), &provider);
     std::unique_ptr<Socket> socket;
     if (conversation != nullptr)
-      socket = std::make_unique<Socket>(call.head(), head.status, *provider, std::move(conversation), wire::websocket::options_of(head.fields), sink_);
+      socket = std::make_unique<Socket>(call.head(), head.status, *provider, std::move(conversation),
+                                        wire::websocket::options_of(head.fields), sink_);
     if (http2_) {
       if (socket) sockets_[stream] = std::move(socket);
     } else {
@@ -226,9 +233,11 @@ class Session final : public ConnectionParser, http::Sink {
     calls_.erase(it);
   }
 
-  void on_tunnel(http::StreamId stream, Direction direction, std::span<const std::uint8_t> bytes, std::uint64_t pos) override {
+  void on_tunnel(http::StreamId stream, Direction direction, std::span<const std::uint8_t> bytes,
+                 std::uint64_t pos) override {
     if (socket_) socket_->feed(direction, pos, bytes, now_ns_);
-    if (const auto socket = sockets_.find(stream); socket != sockets_.end()) socket->second->feed(direction, pos, bytes, now_ns_);
+    if (const auto socket = sockets_.find(stream); socket != sockets_.end())
+      socket->second->feed(direction, pos, bytes, now_ns_);
   }
 
   const Endpoint endpoint_;
@@ -239,11 +248,11 @@ class Session final : public ConnectionParser, http::Sink {
   std::unique_ptr<http2::Connection> http2_;
   std::unique_ptr<Lines> lines_;
   std::unique_ptr<Socket> socket_;
-  std::map<http::StreamId, std::unique_ptr<Socket>> sockets_;   // HTTP/2: among other streams
-  std::uint64_t tunnel_pos_ = 0;     // where the WebSocket begins in the to-server plaintext
-  const AgentProtocol* agent_protocol_ = nullptr;   // that the connection has carried so far
+  std::map<http::StreamId, std::unique_ptr<Socket>> sockets_;  // HTTP/2: among other streams
+  std::uint64_t tunnel_pos_ = 0;                               // where the WebSocket begins in the to-server plaintext
+  const AgentProtocol* agent_protocol_ = nullptr;              // that the connection has carried so far
   std::map<http::StreamId, std::unique_ptr<Call>> calls_;
-  std::string early_;                // the client's first bytes, until they tell the protocol (bounded by the sniffer)
+  std::string early_;  // the client's first bytes, until they tell the protocol (bounded by the sniffer)
   std::uint64_t to_server_end_ = 0;
   std::uint64_t now_ns_ = 0;
 };

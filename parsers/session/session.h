@@ -1,6 +1,6 @@
-// The session of a connection: from two plaintext byte streams to exchanges. It recognises the transport (HTTP/1, …), pairs
-// requests with answers, decodes their contents, chooses provider and dialect through the registries, and reports to the
-// sink. One per connection; not thread-safe; no clock, no descriptor, no thread of its own.
+// The session of a connection: from two plaintext byte streams to exchanges. It recognises the transport (HTTP/1, …),
+// pairs requests with answers, decodes their contents, chooses provider and dialect through the registries, and reports
+// to the sink. One per connection; not thread-safe; no clock, no descriptor, no thread of its own.
 #pragma once
 
 #include <memory>

@@ -25,7 +25,9 @@ struct Recorder final : ExchangeSink {
   std::vector<Request> requests;
   std::vector<model::Exchange> done;
   void on_request_head(model::Exchange&) override { ++heads; }
-  void on_request(model::Exchange& exchange, std::uint64_t end_pos) override { requests.push_back({exchange.request_model, end_pos}); }
+  void on_request(model::Exchange& exchange, std::uint64_t end_pos) override {
+    requests.push_back({exchange.request_model, end_pos});
+  }
   void on_progress(model::Exchange&) override { ++progress; }
   void on_complete(model::Exchange& exchange) override { done.push_back(exchange); }
 };
@@ -33,7 +35,9 @@ struct Recorder final : ExchangeSink {
 class SessionTest : public testing::Test {
  protected:
   void open(bool joined = false, std::string provider = {}) {
-    parser = make_connection_parser({.host = "api.openai.com", .port = 443, .address = "203.0.113.7", .provider = std::move(provider)}, joined, sink);
+    parser = make_connection_parser(
+        {.host = "api.openai.com", .port = 443, .address = "203.0.113.7", .provider = std::move(provider)}, joined,
+        sink);
   }
   void client(std::string_view bytes) { feed(Direction::kToServer, bytes, sent); }
   void server(std::string_view bytes) { feed(Direction::kToClient, bytes, received); }
@@ -47,12 +51,15 @@ class SessionTest : public testing::Test {
   }
   static std::string post(std::string_view model, std::string_view host = "api.openai.com") {
     const std::string body = fmt::format(R"({{"model":"{}","messages":[{{"role":"user","content":"Hi"}}]}})", model);
-    return fmt::format("POST /v1/chat/completions HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n\r\n{}", host, body.size(), body);
+    return fmt::format("POST /v1/chat/completions HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n\r\n{}", host,
+                       body.size(), body);
   }
   static std::string answer(int output) {
     const std::string body = fmt::format(
-        R"({{"id":"c","model":"m-1","choices":[{{"index":0,"message":{{"content":"Hello"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":3,"completion_tokens":{}}}}})", output);
-    return fmt::format("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}", body.size(), body);
+        R"({{"id":"c","model":"m-1","choices":[{{"index":0,"message":{{"content":"Hello"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":3,"completion_tokens":{}}}}})",
+        output);
+    return fmt::format("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}", body.size(),
+                       body);
   }
 
   Recorder sink;
@@ -180,7 +187,10 @@ TEST_F(SessionTest, ReportsWhileItStreams) {
   server("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n");
   server("data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hello\"}}]}\n\n");
   EXPECT_EQ(1u, sink.progress);
-  server("data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]}}]}\n\n");
+  server(
+      "data: "
+      "{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c\",\"function\":{\"name\":\"f\","
+      "\"arguments\":\"{}\"}}]}}]}\n\n");
   EXPECT_EQ(2u, sink.progress);
   parser->close(++now_ns);
   ASSERT_EQ(1u, sink.done.size());
@@ -215,7 +225,9 @@ TEST_F(SessionTest, AToolServerOverPipes) {
   ASSERT_EQ(1u, sink.requests.size());
   EXPECT_EQ(sink.requests[0].end_pos, parser->settled_pos());
   // The server numbers its own requests: its id 1 is not the answer.
-  server("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"roots/list\"}\nstray output\n{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"isError\":true}}\n");
+  server(
+      "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"roots/list\"}\nstray "
+      "output\n{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"isError\":true}}\n");
   ASSERT_EQ(1u, sink.done.size());
   EXPECT_EQ(model::Kind::kMcp, sink.done[0].kind);
   EXPECT_EQ("tools/call", sink.done[0].operation);
@@ -236,19 +248,25 @@ std::string text_frame(bool masked, std::string_view payload) {
 
 TEST_F(SessionTest, EachTurnOfAWebSocketIsJudged) {
   open();
-  client("GET /v1/realtime?model=gpt-realtime HTTP/1.1\r\nhost: api.openai.com\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n");
+  client(
+      "GET /v1/realtime?model=gpt-realtime HTTP/1.1\r\nhost: api.openai.com\r\nupgrade: websocket\r\nconnection: "
+      "upgrade\r\n\r\n");
   server("HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n");
   EXPECT_EQ(Protocol::kWebSocket, parser->protocol());
-  client(text_frame(true, R"({"type":"conversation.item.create","item":{"type":"message","content":[{"text":"Hello"}]}})"));
+  client(text_frame(true,
+                    R"({"type":"conversation.item.create","item":{"type":"message","content":[{"text":"Hello"}]}})"));
   EXPECT_EQ(sent, parser->settled_pos());
   EXPECT_EQ(1u, sink.requests.size());  // the handshake
   client(text_frame(true, R"({"type":"response.create"})"));
   ASSERT_EQ(2u, sink.requests.size());
   EXPECT_EQ(sent, sink.requests[1].end_pos);
   EXPECT_EQ("gpt-realtime", sink.requests[1].model);
-  server(text_frame(false, R"({"type":"response.created","response":{"id":"r1","status":"in_progress","usage":null}})"));
+  server(
+      text_frame(false, R"({"type":"response.created","response":{"id":"r1","status":"in_progress","usage":null}})"));
   server(text_frame(false, R"({"type":"response.output_text.delta","response_id":"r1","delta":"Hi"})"));
-  server(text_frame(false, R"({"type":"response.done","response":{"id":"r1","status":"completed","output":[],"usage":{"input_tokens":9,"output_tokens":2,"total_tokens":11}}})"));
+  server(text_frame(
+      false,
+      R"({"type":"response.done","response":{"id":"r1","status":"completed","output":[],"usage":{"input_tokens":9,"output_tokens":2,"total_tokens":11}}})"));
   ASSERT_EQ(2u, sink.done.size());
   EXPECT_EQ("realtime", sink.done[1].operation);
   EXPECT_EQ(9u, sink.done[1].usage.input_tokens);
@@ -263,7 +281,8 @@ TEST_F(SessionTest, EachTurnOfAWebSocketIsJudged) {
 TEST_F(SessionTest, HugeCountersSaturate) {
   open();
   client("POST /v1/messages HTTP/1.1\r\nhost: api.anthropic.com\r\ncontent-length: 2\r\n\r\n{}");
-  const std::string body = R"({"type":"message","content":[],"usage":{"input_tokens":9223372036854775807,"cache_read_input_tokens":9223372036854775807,"cache_creation_input_tokens":9223372036854775807,"output_tokens":-5}})";
+  const std::string body =
+      R"({"type":"message","content":[],"usage":{"input_tokens":9223372036854775807,"cache_read_input_tokens":9223372036854775807,"cache_creation_input_tokens":9223372036854775807,"output_tokens":-5}})";
   server(fmt::format("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{}", body.size(), body));
   ASSERT_EQ(1u, sink.done.size());
   EXPECT_EQ(std::numeric_limits<std::uint64_t>::max(), sink.done[0].usage.input_tokens);
@@ -277,20 +296,24 @@ TEST_F(SessionTest, HostileDocuments) {
     sent = received = 0;
     sink.done.clear();
     client(post("gpt-4o"));
-    server(fmt::format("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}", body.size(), body));
+    server(fmt::format("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}", body.size(),
+                       body));
     parser->close(++now_ns);
     EXPECT_EQ(1u, sink.done.size());
     return sink.done.empty() ? model::Usage() : sink.done[0].usage;
   };
-  for (const std::string counter : {"NaN", "-Infinity", "-1", "1e400", "1.5", "null", "[3]", "{}", "true", "\"three\"", "99999999999999999999999"}) {
-    const model::Usage usage = usage_of(fmt::format(R"({{"choices":[],"usage":{{"prompt_tokens":{0},"completion_tokens":7}}}})", counter));
+  for (const std::string counter : {"NaN", "-Infinity", "-1", "1e400", "1.5", "null", "[3]", "{}", "true", "\"three\"",
+                                    "99999999999999999999999"}) {
+    const model::Usage usage =
+        usage_of(fmt::format(R"({{"choices":[],"usage":{{"prompt_tokens":{0},"completion_tokens":7}}}})", counter));
     EXPECT_FALSE(usage.input_tokens.has_value()) << counter;
   }
   EXPECT_EQ(3u, usage_of(R"({"choices":[],"usage":{"prompt_tokens":3.0,"completion_tokens":1}})").input_tokens);
   EXPECT_EQ(model::Usage{}, usage_of(std::string(200'000, '[')));
   EXPECT_EQ(model::Usage{}, usage_of("{\"a\":" + std::string(100'000, '{')));
   std::string repeated = "{\"choices\":[";
-  for (int i = 0; i < 50'000; ++i) repeated += R"({"index":0,"message":{"tool_calls":[{"id":"x","function":{"name":"y"}}]}},)";
+  for (int i = 0; i < 50'000; ++i)
+    repeated += R"({"index":0,"message":{"tool_calls":[{"id":"x","function":{"name":"y"}}]}},)";
   EXPECT_EQ(model::Usage{}, usage_of(repeated + "{}]}"));
   EXPECT_LE(sink.done.at(0).tool_calls.size(), 512u);
 }
@@ -306,11 +329,15 @@ TEST_F(SessionTest, WebSocketOverHttp2) {
   open();
   client(std::string(wire::http2::kClientPreface) + frame(h2::FrameType::kSettings, 0, 0, "") +
          frame(h2::FrameType::kHeaders, h2::flag::kEndHeaders, 1,
-               to_server.block({{":method", "CONNECT"}, {":protocol", "websocket"}, {":scheme", "https"}, {":path", "/v1/realtime?model=gpt-realtime"},
+               to_server.block({{":method", "CONNECT"},
+                                {":protocol", "websocket"},
+                                {":scheme", "https"},
+                                {":path", "/v1/realtime?model=gpt-realtime"},
                                 {":authority", "api.openai.com"}})));
   EXPECT_FALSE(parser->request_open());
   EXPECT_EQ(sent, parser->settled_pos());
-  server(frame(h2::FrameType::kSettings, 0, 0, "") + frame(h2::FrameType::kHeaders, h2::flag::kEndHeaders, 1, to_client.block({{":status", "200"}})));
+  server(frame(h2::FrameType::kSettings, 0, 0, "") +
+         frame(h2::FrameType::kHeaders, h2::flag::kEndHeaders, 1, to_client.block({{":status", "200"}})));
   client(socket_frame(1, true, R"({"type":"response.create"})"));
   EXPECT_FALSE(parser->request_open());
   EXPECT_EQ(sent, parser->settled_pos());
@@ -321,7 +348,10 @@ TEST_F(SessionTest, WebSocketOverHttp2) {
   // Another stream in between.
   const std::string body = R"({"model":"gpt-4o","messages":[]})";
   client(frame(h2::FrameType::kHeaders, h2::flag::kEndHeaders, 3,
-               to_server.block({{":method", "POST"}, {":scheme", "https"}, {":path", "/v1/chat/completions"}, {":authority", "api.openai.com"}})) +
+               to_server.block({{":method", "POST"},
+                                {":scheme", "https"},
+                                {":path", "/v1/chat/completions"},
+                                {":authority", "api.openai.com"}})) +
          frame(h2::FrameType::kData, h2::flag::kEndStream, 3, body));
   server(frame(h2::FrameType::kData, 0, 1, answer.substr(20)));
   ASSERT_EQ(2u, sink.done.size()) << "the handshake and the turn";
@@ -336,17 +366,21 @@ TEST_F(SessionTest, WebSocketOverHttp2) {
   ASSERT_EQ(3u, sink.done.size());
   EXPECT_EQ(model::UsageStatus::kIncomplete, sink.done[2].usage_status);
   server(frame(h2::FrameType::kHeaders, h2::flag::kEndHeaders, 3, to_client.block({{":status", "200"}})) +
-         frame(h2::FrameType::kData, h2::flag::kEndStream, 3, R"({"model":"gpt-4o-1","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}})"));
+         frame(h2::FrameType::kData, h2::flag::kEndStream, 3,
+               R"({"model":"gpt-4o-1","choices":[],"usage":{"prompt_tokens":3,"completion_tokens":4}})"));
   ASSERT_EQ(4u, sink.done.size());
   EXPECT_EQ(4u, sink.done[3].usage.output_tokens);
 }
 
 TEST_F(SessionTest, TraceContextOfTheCaller) {
   open();
-  const std::string body = R"({"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add","_meta":{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"}}})";
+  const std::string body =
+      R"({"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"add","_meta":{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"}}})";
   const auto request = [&body](std::string_view path) {
-    return fmt::format("POST {} HTTP/1.1\r\nhost: tools.example\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-b7ad6b7169203331-00\r\ncontent-length: {}\r\n\r\n{}", path,
-                       body.size(), body);
+    return fmt::format(
+        "POST {} HTTP/1.1\r\nhost: tools.example\r\ntraceparent: "
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-b7ad6b7169203331-00\r\ncontent-length: {}\r\n\r\n{}",
+        path, body.size(), body);
   };
   client(request("/mcp"));
   server("HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n");

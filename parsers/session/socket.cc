@@ -21,9 +21,11 @@ model::Exchange turn_of(const RequestHead& head, std::uint32_t status, const Pro
 
 }  // namespace
 
-Socket::Socket(const RequestHead& head, std::uint32_t status, const Provider& provider, std::unique_ptr<Conversation> conversation,
-               wire::websocket::Options options, ExchangeSink& sink)
-    : conversation_(std::move(conversation)), turns_(turn_of(head, status, provider), sink), connection_(*this, options) {}
+Socket::Socket(const RequestHead& head, std::uint32_t status, const Provider& provider,
+               std::unique_ptr<Conversation> conversation, wire::websocket::Options options, ExchangeSink& sink)
+    : conversation_(std::move(conversation)),
+      turns_(turn_of(head, status, provider), sink),
+      connection_(*this, options) {}
 
 void Socket::feed(Direction direction, std::uint64_t pos, std::span<const std::uint8_t> bytes, std::uint64_t now_ns) {
   turns_.set_time(now_ns);
@@ -41,7 +43,9 @@ void Socket::close(std::uint64_t now_ns) {
   turns_.close();
 }
 
-void Socket::on_message_begin(Direction direction, wire::websocket::Opcode, std::uint64_t) { digest(direction).clear(); }
+void Socket::on_message_begin(Direction direction, wire::websocket::Opcode, std::uint64_t) {
+  digest(direction).clear();
+}
 
 void Socket::on_message_data(Direction direction, std::span<const std::uint8_t> bytes) {
   digest(direction).feed({reinterpret_cast<const char*>(bytes.data()), bytes.size()});

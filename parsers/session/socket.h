@@ -1,5 +1,5 @@
-// A WebSocket that speaks one of our protocols: frames to messages to turns, each turn an exchange of its own. Messages that
-// begin no turn (audio, session settings) are settled as soon as they have ended. Not thread-safe.
+// A WebSocket that speaks one of our protocols: frames to messages to turns, each turn an exchange of its own. Messages
+// that begin no turn (audio, session settings) are settled as soon as they have ended. Not thread-safe.
 #pragma once
 
 #include <memory>
@@ -14,8 +14,8 @@ namespace penstock::parsers::session {
 class Socket final : wire::websocket::Sink {
  public:
   // `status`: of the answer that opened it.
-  Socket(const RequestHead& head, std::uint32_t status, const Provider& provider, std::unique_ptr<Conversation> conversation,
-         wire::websocket::Options options, ExchangeSink& sink);
+  Socket(const RequestHead& head, std::uint32_t status, const Provider& provider,
+         std::unique_ptr<Conversation> conversation, wire::websocket::Options options, ExchangeSink& sink);
 
   void feed(Direction direction, std::uint64_t pos, std::span<const std::uint8_t> bytes, std::uint64_t now_ns);
   void gap(Direction direction, std::uint64_t bytes);
@@ -28,7 +28,9 @@ class Socket final : wire::websocket::Sink {
   void on_message_begin(Direction direction, wire::websocket::Opcode opcode, std::uint64_t pos) override;
   void on_message_data(Direction direction, std::span<const std::uint8_t> bytes) override;
   void on_message_end(Direction direction, bool whole, std::uint64_t end_pos) override;
-  wire::json::Digest& digest(Direction direction) { return direction == Direction::kToServer ? to_server_ : to_client_; }
+  wire::json::Digest& digest(Direction direction) {
+    return direction == Direction::kToServer ? to_server_ : to_client_;
+  }
 
   std::unique_ptr<Conversation> conversation_;
   OpenTurns turns_;

@@ -3,7 +3,9 @@
 namespace penstock::parsers::session {
 
 bool UsageOnce::apply(model::Exchange& exchange) {
-  if (exchange.kind != model::Kind::kLlm || exchange.response_id.empty() || exchange.usage_status != model::UsageStatus::kExact) return false;
+  if (exchange.kind != model::Kind::kLlm || exchange.response_id.empty() ||
+      exchange.usage_status != model::UsageStatus::kExact)
+    return false;
   const auto [it, first] = seen_.try_emplace(exchange.response_id, Seen{exchange.host, exchange.usage});
   if (first) {
     order_.push_back(exchange.response_id);

@@ -18,7 +18,8 @@ model::Exchange answer(std::string method, std::string host, std::string id, std
 
 TEST(UsageOnceTest, APollRepeats) {
   UsageOnce once;
-  model::Exchange created = answer("POST", "api.openai.com", "resp_1", 7), polled = answer("GET", "api.openai.com", "resp_1", 7);
+  model::Exchange created = answer("POST", "api.openai.com", "resp_1", 7),
+                  polled = answer("GET", "api.openai.com", "resp_1", 7);
   EXPECT_FALSE(once.apply(created));
   EXPECT_TRUE(once.apply(polled));
   EXPECT_EQ(model::Usage{}, polled.usage);
@@ -27,7 +28,8 @@ TEST(UsageOnceTest, APollRepeats) {
 
 TEST(UsageOnceTest, ABackgroundAnswerIsCountedWhenItIsFetched) {
   UsageOnce once;
-  model::Exchange queued = answer("POST", "api.openai.com", "resp_2", 0), done = answer("GET", "api.openai.com", "resp_2", 9);
+  model::Exchange queued = answer("POST", "api.openai.com", "resp_2", 0),
+                  done = answer("GET", "api.openai.com", "resp_2", 9);
   queued.usage = {};
   queued.usage_status = model::UsageStatus::kUnknown;
   EXPECT_FALSE(once.apply(queued));
@@ -37,7 +39,8 @@ TEST(UsageOnceTest, ABackgroundAnswerIsCountedWhenItIsFetched) {
 
 TEST(UsageOnceTest, AGatewayHopRepeats) {
   UsageOnce once;
-  model::Exchange inner = answer("POST", "api.openai.com", "chatcmpl-a", 7), outer = answer("POST", "localhost", "chatcmpl-a", 7);
+  model::Exchange inner = answer("POST", "api.openai.com", "chatcmpl-a", 7),
+                  outer = answer("POST", "localhost", "chatcmpl-a", 7);
   EXPECT_FALSE(once.apply(inner));
   EXPECT_TRUE(once.apply(outer));
 }

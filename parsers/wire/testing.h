@@ -1,5 +1,5 @@
-// For tests: one input, cut in every way, must give one log. A parser under test is wrapped in a function that takes the
-// pieces and returns its events as text.
+// For tests: one input, cut in every way, must give one log. A parser under test is wrapped in a function that takes
+// the pieces and returns its events as text.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -27,8 +27,8 @@ std::size_t allocations();
 // Bytes in use of what was allocated with new.
 std::size_t live_bytes();
 
-// Feeds whole, byte by byte and split in two at every position (long inputs: at about 500 of them); returns the log of the
-// whole. Events must therefore not show where pieces ended: join what is delivered in pieces.
+// Feeds whole, byte by byte and split in two at every position (long inputs: at about 500 of them); returns the log of
+// the whole. Events must therefore not show where pieces ended: join what is delivered in pieces.
 inline std::string feed_every_way(std::string_view input, const Run& run) {
   const std::string whole = run({input});
   Pieces single;

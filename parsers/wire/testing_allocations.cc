@@ -11,7 +11,7 @@ namespace penstock::parsers::wire::testing {
 namespace {
 std::size_t count = 0;
 std::size_t live = 0;
-}
+}  // namespace
 std::size_t allocations() { return count; }
 std::size_t live_bytes() { return live; }
 void count_allocation(std::size_t bytes) {

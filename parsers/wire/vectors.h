@@ -18,7 +18,8 @@ inline std::string read_file(const std::filesystem::path& path) {
 // The regular files below a folder of the vectors, sorted.
 inline std::vector<std::filesystem::path> vector_files(const std::string& folder) {
   std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(std::filesystem::path(PENSTOCK_CONFORMANCE) / folder)) {
+  for (const auto& entry :
+       std::filesystem::recursive_directory_iterator(std::filesystem::path(PENSTOCK_CONFORMANCE) / folder)) {
     if (entry.is_regular_file()) files.push_back(entry.path());
   }
   std::sort(files.begin(), files.end());

@@ -1,9 +1,9 @@
 // Start → act → compare, one act per promise of bpf/capture and bpf/gate.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -118,7 +118,7 @@ class TlsCalls : public testing::Test {
   void attach(const char* library) {
     locators::AttachPlan plan;
     ASSERT_NO_FATAL_FAILURE(find_plan(library, plan));
-    struct stat st{};
+    struct stat st {};
     ASSERT_EQ(stat(library, &st), 0);
     auto attached = kernel_->attach({library, st.st_dev, st.st_ino}, plan);
     ASSERT_TRUE(attached) << attached.error().message();
@@ -177,7 +177,7 @@ TEST_F(TlsCalls, ADetachedImageLeavesNothingAndItsRowsServeOthers) {
   // A copy, so that its probes are its own; more sites in all than the table has rows.
   const std::string copy = "/tmp/penstock-test-" + std::to_string(getpid()) + ".so";
   std::filesystem::copy_file(kLibssl, copy);
-  struct stat st{};
+  struct stat st {};
   ASSERT_EQ(stat(copy.c_str(), &st), 0);
   const capture::Image image{copy, st.st_dev, st.st_ino};
   locators::AttachPlan plan;
@@ -249,7 +249,8 @@ TEST_F(TlsCalls, JoinsAMemoryBioConnectionAtItsAnswer) {
     ASSERT_GT(SSL_read(pair.client.get(), buffer, sizeof buffer), 0);
   }
   ASSERT_TRUE(wait_for([&] { return seen_.plaintext(pair.cookie, PN_TO_CLIENT) == "unbound, bound"; }));
-  for (const auto& [stream, bind] : seen_.binds) {  // the accepting side is older than the programs too: not recognised as such
+  for (const auto& [stream, bind] :
+       seen_.binds) {  // the accepting side is older than the programs too: not recognised as such
     if (bind.cookie == pair.cookie) {
       EXPECT_EQ(bind.how, PN_BIND_ADJACENT);
     }
@@ -504,7 +505,8 @@ TEST_F(TlsCalls, AnAbsentDaemonAppliesOnFailure) {
     pair->write("nobody decides");
     return pair;
   };
-  // open: passes while the lease lasts, not one request more. What is written before an answer came is the same request.
+  // open: passes while the lease lasts, not one request more. What is written before an answer came is the same
+  // request.
   auto pair = attempt(PN_FAIL_OPEN, 60 * kSecond, 1);
   pair->write(" on its body");
   EXPECT_EQ(pair->server_read(26), "nobody decides on its body");
@@ -576,7 +578,8 @@ TEST_F(TlsCalls, BlockedScopesCannotConnectToKnownEndpoints) {
   EXPECT_EQ(try_connect(), 0);
 }
 
-// As any TLS library that is not probed would send: a handshake record, then application data nobody saw the plaintext of.
+// As any TLS library that is not probed would send: a handshake record, then application data nobody saw the plaintext
+// of.
 TEST_F(TlsCalls, StrictHoldsCiphertextThatNoPlaintextExplains) {
   enforce(PN_FAIL_HOLD_LAST, 60 * kSecond, 0, PN_MODE_STRICT);
   Pair pair;
@@ -595,7 +598,8 @@ TEST_F(TlsCalls, StrictHoldsCiphertextThatNoPlaintextExplains) {
   ASSERT_TRUE(gate_->admit(pair.cookie, PN_ADMIT_ALL, 0));
   ASSERT_TRUE(*gate_->push(ref(pair)));
   std::string arrived(hello.size() + secret.size(), '\0');
-  EXPECT_EQ(recv(pair.server_fd.get(), arrived.data(), arrived.size(), MSG_WAITALL), static_cast<ssize_t>(arrived.size()));
+  EXPECT_EQ(recv(pair.server_fd.get(), arrived.data(), arrived.size(), MSG_WAITALL),
+            static_cast<ssize_t>(arrived.size()));
   EXPECT_EQ(arrived, hello + secret);
 }
 
@@ -627,12 +631,14 @@ TEST_F(TlsCalls, ChildrenInheritTheScopeAndAreReported) {
   int status = 0;
   ASSERT_EQ(waitpid(child, &status, 0), child);
   const auto about_child = [&](const auto& events) {
-    return std::any_of(events.begin(), events.end(), [&](const auto& e) { return e.hdr.tgid == static_cast<std::uint32_t>(child); });
+    return std::any_of(events.begin(), events.end(),
+                       [&](const auto& e) { return e.hdr.tgid == static_cast<std::uint32_t>(child); });
   };
   ASSERT_TRUE(wait_for([&] { return about_child(seen_.exits); }));
   EXPECT_TRUE(about_child(seen_.execs));
-  const auto fork_event = std::find_if(seen_.forks.begin(), seen_.forks.end(),
-                                       [&](const pn_ev_fork& e) { return e.child_tgid == static_cast<std::uint32_t>(child); });
+  const auto fork_event = std::find_if(seen_.forks.begin(), seen_.forks.end(), [&](const pn_ev_fork& e) {
+    return e.child_tgid == static_cast<std::uint32_t>(child);
+  });
   ASSERT_NE(fork_event, seen_.forks.end());
   EXPECT_EQ(fork_event->scope, kScope);
 }

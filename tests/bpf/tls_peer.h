@@ -1,5 +1,5 @@
-// A TLS server on loopback in this process whose socket is watched before anything is decrypted, and blocking TLS clients:
-// what the tests of the kernel programs act with. The programs ignore the accepting side (sockops knows it).
+// A TLS server on loopback in this process whose socket is watched before anything is decrypted, and blocking TLS
+// clients: what the tests of the kernel programs act with. The programs ignore the accepting side (sockops knows it).
 #pragma once
 
 #include <netinet/in.h>
@@ -45,7 +45,8 @@ class Pair {
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t length = sizeof address;
-    check(bind(listener.get(), reinterpret_cast<sockaddr*>(&address), length) == 0 && listen(listener.get(), 1) == 0, "listen");
+    check(bind(listener.get(), reinterpret_cast<sockaddr*>(&address), length) == 0 && listen(listener.get(), 1) == 0,
+          "listen");
     getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &length);
     server_port = ntohs(address.sin_port);
     client_fd = base::Fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -98,7 +99,8 @@ class Pair {
 
   void write(const std::string& text) {
     std::size_t written = 0;
-    check(SSL_write_ex(client.get(), text.data(), text.size(), &written) == 1 && written == text.size(), "SSL_write_ex");
+    check(SSL_write_ex(client.get(), text.data(), text.size(), &written) == 1 && written == text.size(),
+          "SSL_write_ex");
   }
   // Ciphertext that has reached the server's socket.
   int arrived_bytes() const {

@@ -32,7 +32,8 @@ class Wire : public testing::Test {
     if (type == nullptr) return -1;
     const btf_member* m = btf_members(type);
     for (__u32 i = 0; i < btf_vlen(type); ++i, ++m)
-      if (std::strcmp(btf__name_by_offset(types(), m->name_off), member) == 0) return btf_member_bit_offset(type, i) / 8;
+      if (std::strcmp(btf__name_by_offset(types(), m->name_off), member) == 0)
+        return btf_member_bit_offset(type, i) / 8;
     return -1;
   }
 };
@@ -47,7 +48,8 @@ TEST_F(Wire, EventsAreLaidOutAlike) {
 }
 
 TEST_F(Wire, OffsetsThatUserSpaceRelies) {
-#define PN_OFFSET(type, member) EXPECT_EQ(offset_of(#type, #member), static_cast<long>(offsetof(type, member))) << #type "." #member
+#define PN_OFFSET(type, member) \
+  EXPECT_EQ(offset_of(#type, #member), static_cast<long>(offsetof(type, member))) << #type "." #member
   PN_OFFSET(pn_ev_data, pos);
   PN_OFFSET(pn_ev_data, len);
   PN_OFFSET(pn_ev_data, direction);

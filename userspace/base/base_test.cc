@@ -34,9 +34,7 @@ TEST(Error, MessageNamesErrno) {
   EXPECT_EQ(e.code, ErrorCode::kPrivilege);
 }
 
-TEST(Redacted, FormatsAsItsSize) {
-  EXPECT_EQ(fmt::format("{}", Redacted<std::string>("secret")), "<6 bytes>");
-}
+TEST(Redacted, FormatsAsItsSize) { EXPECT_EQ(fmt::format("{}", Redacted<std::string>("secret")), "<6 bytes>"); }
 
 TEST(AtomicFile, ReplacesTheWholeContent) {
   const std::string path = testing::TempDir() + "/penstock_atomic_" + std::to_string(::getpid());

@@ -1,5 +1,5 @@
-// Time. Deadlines, heartbeats and event times use the boot-time clock (it counts suspend, never jumps); calendar windows
-// and what people read use real time. Injected wherever code depends on time: tests drive a ManualClock.
+// Time. Deadlines, heartbeats and event times use the boot-time clock (it counts suspend, never jumps); calendar
+// windows and what people read use real time. Injected wherever code depends on time: tests drive a ManualClock.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +9,8 @@ namespace penstock::base {
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual std::uint64_t boot_ns() const = 0;   // CLOCK_BOOTTIME, nanoseconds
-  virtual std::int64_t real_ns() const = 0;    // CLOCK_REALTIME, nanoseconds since 1970-01-01 UTC
+  virtual std::uint64_t boot_ns() const = 0;  // CLOCK_BOOTTIME, nanoseconds
+  virtual std::int64_t real_ns() const = 0;   // CLOCK_REALTIME, nanoseconds since 1970-01-01 UTC
 };
 
 class SystemClock final : public Clock {
@@ -25,7 +25,10 @@ class ManualClock final : public Clock {
   ManualClock(std::uint64_t boot, std::int64_t real) : boot_(boot), real_(real) {}
   std::uint64_t boot_ns() const override { return boot_; }
   std::int64_t real_ns() const override { return real_; }
-  void advance_ns(std::uint64_t ns) { boot_ += ns; real_ += static_cast<std::int64_t>(ns); }
+  void advance_ns(std::uint64_t ns) {
+    boot_ += ns;
+    real_ += static_cast<std::int64_t>(ns);
+  }
 
  private:
   std::uint64_t boot_;

@@ -24,9 +24,7 @@ void log_line(LogLevel level, std::string_view text) {
   [[maybe_unused]] ssize_t written = ::write(STDERR_FILENO, line.data(), line.size());
 }
 
-std::string Error::message() const {
-  return errno_ == 0 ? what : what + " (" + std::strerror(errno_) + ")";
-}
+std::string Error::message() const { return errno_ == 0 ? what : what + " (" + std::strerror(errno_) + ")"; }
 
 Error errno_error(int err, std::string_view what, std::string_view hint) {
   ErrorCode code = err == EPERM || err == EACCES ? ErrorCode::kPrivilege : ErrorCode::kFailure;

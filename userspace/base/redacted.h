@@ -1,5 +1,6 @@
-// Redacted<T> carries content of observed traffic (prompts, answers, keys). It has no stream operator and formats as its
-// size only: the type system is the privacy policy. `reveal()` is for parsers and in-memory decisions, and is greppable.
+// Redacted<T> carries content of observed traffic (prompts, answers, keys). It has no stream operator and formats as
+// its size only: the type system is the privacy policy. `reveal()` is for parsers and in-memory decisions, and is
+// greppable.
 #pragma once
 
 #include <fmt/format.h>

@@ -59,10 +59,12 @@ base::Result<std::optional<pn_ctl_val>> predecessor(const std::string& dir) {
   const bool readable = bpf_obj_get_info_by_fd(fd.get(), &info, &bytes) == 0 && info.value_size == sizeof value &&
                         bpf_map_lookup_elem(fd.get(), &zero, &value) == 0;
   if (!readable || value.wire_version != PN_WIRE_VERSION)
-    return Error{ErrorCode::kUnsupported, 0,
-                 dir + " holds the maps of another version" +
-                     (readable ? " (" + std::to_string(value.wire_version) + ", this is " + std::to_string(PN_WIRE_VERSION) + ")" : ""),
-                 "stop the other version with its own binary, or remove " + dir + " (that ends its enforcement)"};
+    return Error{
+        ErrorCode::kUnsupported, 0,
+        dir + " holds the maps of another version" +
+            (readable ? " (" + std::to_string(value.wire_version) + ", this is " + std::to_string(PN_WIRE_VERSION) + ")"
+                      : ""),
+        "stop the other version with its own binary, or remove " + dir + " (that ends its enforcement)"};
   return std::optional(value);
 }
 
@@ -234,7 +236,8 @@ base::Result<> Kernel::Impl::open_and_load() {
   libbpf_set_print(libbpf_print);
   libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
   if (geteuid() != 0)
-    return Error{ErrorCode::kPrivilege, 0, "loading BPF programs needs root", "run with sudo, or start penstockd as a service"};
+    return Error{ErrorCode::kPrivilege, 0, "loading BPF programs needs root",
+                 "run with sudo, or start penstockd as a service"};
   if (access("/sys/kernel/btf/vmlinux", R_OK) != 0)
     return Error{ErrorCode::kUnsupported, errno, "the kernel has no BTF (/sys/kernel/btf/vmlinux)",
                  "use a kernel built with CONFIG_DEBUG_INFO_BTF"};
@@ -292,10 +295,11 @@ base::Result<> Kernel::Impl::attach_programs() {
     const char* name = bpf_program__name(program);
     const bpf_prog_type type = bpf_program__type(program);
     if (type == BPF_PROG_TYPE_KPROBE) continue;  // per image, see attach()
-    bpf_link* link = type == BPF_PROG_TYPE_TRACING ? bpf_program__attach(program) : bpf_program__attach_cgroup(program, cgroup.get());
+    bpf_link* link = type == BPF_PROG_TYPE_TRACING ? bpf_program__attach(program)
+                                                   : bpf_program__attach_cgroup(program, cgroup.get());
     if (link == nullptr)
-      return Error{errno == EPERM ? ErrorCode::kPrivilege : ErrorCode::kUnsupported, errno, std::string("attach ") + name,
-                   "see docs/KERNELS.md for what each hook needs"};
+      return Error{errno == EPERM ? ErrorCode::kPrivilege : ErrorCode::kUnsupported, errno,
+                   std::string("attach ") + name, "see docs/KERNELS.md for what each hook needs"};
     auto pinned = pin_link(bpf_link__fd(link), name);
     bpf_link__destroy(link);  // the pin keeps it attached
     PN_CHECK(std::move(pinned));
@@ -350,7 +354,8 @@ base::Result<> Kernel::attach(const Image& image, const locators::AttachPlan& pl
   // Returns first: an entry whose return is not probed would be taken for a call in flight.
   for (const bool on_return : {true, false})
     for (const auto& [program, probes] : on_return ? exits : entries) {
-      PN_TRY(base::Fd link, attach_uprobe_multi(bpf_program__fd(program), image.path, probes.offsets, probes.rows, on_return));
+      PN_TRY(base::Fd link,
+             attach_uprobe_multi(bpf_program__fd(program), image.path, probes.offsets, probes.rows, on_return));
       PN_CHECK(attached.pin(std::move(link), std::string(bpf_program__name(program)) + "-" + name));
     }
   k.images.emplace(key, std::move(attached));
@@ -381,9 +386,9 @@ bool Kernel::resumed() const { return impl_->before.has_value(); }
 
 KernelMaps Kernel::maps() const {
   const auto& m = impl_->skeleton->maps;
-  return {bpf_map__fd(m.pn_ctl),  bpf_map__fd(m.pn_scope), bpf_map__fd(m.pn_proc),  bpf_map__fd(m.pn_cgroup),
-          bpf_map__fd(m.pn_conn), bpf_map__fd(m.pn_gate),  bpf_map__fd(m.pn_admit), bpf_map__fd(m.pn_endpoint),
-          impl_->control};
+  return {bpf_map__fd(m.pn_ctl),    bpf_map__fd(m.pn_scope),    bpf_map__fd(m.pn_proc),
+          bpf_map__fd(m.pn_cgroup), bpf_map__fd(m.pn_conn),     bpf_map__fd(m.pn_gate),
+          bpf_map__fd(m.pn_admit),  bpf_map__fd(m.pn_endpoint), impl_->control};
 }
 
 EventSource& Kernel::events() { return impl_->ring; }

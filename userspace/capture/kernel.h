@@ -1,12 +1,12 @@
 // The programs and maps in the kernel: loading, attaching, pinning, upgrading in place.
 //
-// Everything is pinned below `bpffs_dir`, so that enforcement outlives the process. A later process loads its own programs
-// over the same maps, attaches them while they are still inert (pn_ctl.epoch is not theirs), flips the epoch with
-// one store in activate() and only then detaches its predecessor's: there is no moment without a program and none with two
-// that act.
+// Everything is pinned below `bpffs_dir`, so that enforcement outlives the process. A later process loads its own
+// programs over the same maps, attaches them while they are still inert (pn_ctl.epoch is not theirs), flips the epoch
+// with one store in activate() and only then detaches its predecessor's: there is no moment without a program and none
+// with two that act.
 //
-// Pipeline thread only. Fails with: not root or a missing capability (kPrivilege); no BTF, no bpffs, no cgroup2, a program
-// refused by the kernel (kUnsupported); pins of another PN_WIRE_VERSION (kUnsupported, with a hint).
+// Pipeline thread only. Fails with: not root or a missing capability (kPrivilege); no BTF, no bpffs, no cgroup2, a
+// program refused by the kernel (kUnsupported); pins of another PN_WIRE_VERSION (kUnsupported, with a hint).
 #pragma once
 
 #include <cstdint>
@@ -27,7 +27,7 @@ struct KernelOptions {
   std::string bpffs_dir = "/sys/fs/bpf/penstock";  // on a bpffs; created 0700
   std::uint32_t events_ring_bytes = 16U << 20;     // powers of two, >= one page
   std::uint32_t verdicts_ring_bytes = 16U << 20;
-  std::uint64_t dead_after_ns = 2'000'000'000;     // a heartbeat older than this: the daemon is away
+  std::uint64_t dead_after_ns = 2'000'000'000;  // a heartbeat older than this: the daemon is away
 };
 
 // One executable image to probe; `path` is resolved once, at attach time.

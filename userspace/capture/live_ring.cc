@@ -16,10 +16,10 @@
 namespace penstock::capture {
 namespace {
 
-constexpr std::uint64_t kPollNs = 10'000'000;        // while traffic flows: whoever waits for a verdict wakes us at once
+constexpr std::uint64_t kPollNs = 10'000'000;  // while traffic flows: whoever waits for a verdict wakes us at once
 constexpr std::uint64_t kQuietAfterNs = 50'000'000;  // without traffic for this long: block until woken
-constexpr std::uint64_t kWritingNs = 200'000;          // a record is being written
-constexpr int kGateTurns = 100;                        // of waiting for a gate to close, before we sleep again
+constexpr std::uint64_t kWritingNs = 200'000;        // a record is being written
+constexpr int kGateTurns = 100;                      // of waiting for a gate to close, before we sleep again
 constexpr int kBusySpins = 2000;                     // for a record that is being written; tens of microseconds
 
 template <class Event>
@@ -52,8 +52,8 @@ void deliver(EventSink& sink, Record record) {
   const pn_ev_hdr* hdr = header_of(record);
   if (hdr == nullptr) return sink.on_malformed(record);
   switch (hdr->kind) {
-#define PN_X(name, number, type) \
-  case PN_EV_##name:             \
+#define PN_X(name, number, type)                                                 \
+  case PN_EV_##name:                                                             \
     if (const auto* event = as<type>(record)) return send(sink, *event, record); \
     break;
     PN_EVENTS(PN_X)

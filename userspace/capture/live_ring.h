@@ -1,14 +1,14 @@
 // The live EventSource: both rings of the kernel, merged by time.
 //
-// Why merge: a request's plaintext travels in the verdict ring, answers in the event ring; budgets need the answer to the
-// last request before the next request. If A caused B, A is visible when B is seen and A's time stamp is earlier, so
-// taking the earlier head of the two keeps cause before effect. (A record still being written hides what is
-// behind it; we wait for it a moment, bounded.)
+// Why merge: a request's plaintext travels in the verdict ring, answers in the event ring; budgets need the answer to
+// the last request before the next request. If A caused B, A is visible when B is seen and A's time stamp is earlier,
+// so taking the earlier head of the two keeps cause before effect. (A record still being written hides what is behind
+// it; we wait for it a moment, bounded.)
 //
 // Why a timer: waking a reader costs the observed program more than copying does. Payload records do not wake; while
 // traffic flows the rings are looked at every kPollNs, and when none flows the kernel is told (pn_ctl.sleeping) to wake
-// us with the next event. Gated writes always wake, if need be: when their plaintext is there, so that we are up when the
-// gate closes a few microseconds later.
+// us with the next event. Gated writes always wake, if need be: when their plaintext is there, so that we are up when
+// the gate closes a few microseconds later.
 #pragma once
 
 #include <cstdint>

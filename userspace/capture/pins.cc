@@ -15,7 +15,7 @@ base::Result<> make_pin_dir(const std::string& dir) {
   std::error_code ignored;
   std::filesystem::create_directories(std::filesystem::path(dir).parent_path(), ignored);
   if (mkdir(dir.c_str(), 0700) != 0 && errno != EEXIST) return base::errno_error(errno, "create " + dir);
-  struct statfs fs{};
+  struct statfs fs {};
   if (statfs(dir.c_str(), &fs) != 0) return base::errno_error(errno, "statfs " + dir);
   if (static_cast<unsigned long>(fs.f_type) != BPF_FS_MAGIC)
     return base::Error{base::ErrorCode::kUnsupported, 0, dir + " is not on a BPF file system (bpffs)",

@@ -32,9 +32,9 @@ class Ring {
  private:
   int fd_ = -1;
   std::uint64_t mask_ = 0;
-  std::uint64_t position_ = 0;           // our copy of the consumer position
-  std::uint32_t record_bytes_ = 0;       // of the record last peeked at, header and padding included
-  unsigned long* consumer_ = nullptr;    // mapped read-write
+  std::uint64_t position_ = 0;               // our copy of the consumer position
+  std::uint32_t record_bytes_ = 0;           // of the record last peeked at, header and padding included
+  unsigned long* consumer_ = nullptr;        // mapped read-write
   const unsigned long* producer_ = nullptr;  // mapped read-only; data follows one page later
   const std::uint8_t* data_ = nullptr;
 };

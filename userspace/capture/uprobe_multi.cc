@@ -31,7 +31,8 @@ static_assert(sizeof(LinkCreate) == 64);
 
 }  // namespace
 
-base::Result<base::Fd> attach_uprobe_multi(int program_fd, const std::string& path, std::span<const std::uint64_t> offsets,
+base::Result<base::Fd> attach_uprobe_multi(int program_fd, const std::string& path,
+                                           std::span<const std::uint64_t> offsets,
                                            std::span<const std::uint64_t> cookies, bool on_return) {
   LinkCreate attr{};
   attr.program_fd = static_cast<std::uint32_t>(program_fd);

@@ -29,16 +29,16 @@ struct Classifier::State {
   std::condition_variable wake;
   std::deque<Job> jobs;
   std::vector<ScanResult> results;
-  std::uint64_t generation = 0;       // of the worker that is believed in
-  std::uint64_t busy_since_ns = 0;    // 0: idle
+  std::uint64_t generation = 0;     // of the worker that is believed in
+  std::uint64_t busy_since_ns = 0;  // 0: idle
   bool stop = false;
   std::thread worker;
 };
 
 namespace {
 
-ScanResult scan(const FileStamp& stamp, std::shared_ptr<const base::Fd> file, std::span<const locators::Locator* const> locators,
-                PlanCache& cache) {
+ScanResult scan(const FileStamp& stamp, std::shared_ptr<const base::Fd> file,
+                std::span<const locators::Locator* const> locators, PlanCache& cache) {
   ScanResult out{stamp, file, {}, false, false, {}};
   auto mapped = locators::MappedFile::map(file->get());
   if (!mapped) {
@@ -65,7 +65,8 @@ ScanResult scan(const FileStamp& stamp, std::shared_ptr<const base::Fd> file, st
 
 }  // namespace
 
-Classifier::Classifier(std::span<const locators::Locator* const> locators, std::shared_ptr<PlanCache> cache, const base::Clock& clock)
+Classifier::Classifier(std::span<const locators::Locator* const> locators, std::shared_ptr<PlanCache> cache,
+                       const base::Clock& clock)
     : state_(std::make_shared<State>(locators, std::move(cache))), clock_(clock) {
   start_worker();
 }
@@ -89,7 +90,8 @@ void Classifier::start_worker() {
     for (;;) {
       if (state->jobs.empty() && !state->stop) {
         lock.unlock();
-        if (auto saved = state->cache->save(); !saved) base::log_warning("event=plan_cache_not_saved reason=\"{}\"", saved.error().message());
+        if (auto saved = state->cache->save(); !saved)
+          base::log_warning("event=plan_cache_not_saved reason=\"{}\"", saved.error().message());
         lock.lock();
       }
       state->wake.wait(lock, [&] { return state->stop || !state->jobs.empty(); });

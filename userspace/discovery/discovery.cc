@@ -114,7 +114,8 @@ std::vector<ImageFound> Discovery::on_file(const std::string& path) {
   // O_PATH first: what is at the path may be a FIFO or a device.
   const base::Fd place(open(path.c_str(), O_PATH | O_CLOEXEC));
   if (!place || fstat(place.get(), &st) != 0 || !S_ISREG(st.st_mode)) return found;
-  auto file = std::make_shared<base::Fd>(open(fmt::format("/proc/self/fd/{}", place.get()).c_str(), O_RDONLY | O_CLOEXEC));
+  auto file =
+      std::make_shared<base::Fd>(open(fmt::format("/proc/self/fd/{}", place.get()).c_str(), O_RDONLY | O_CLOEXEC));
   if (*file) saw(0, std::move(file), stamp_of(st), path, false, found);
   return found;
 }
@@ -175,8 +176,8 @@ void Discovery::on_exit(Pid pid) {
   }
 }
 
-void Discovery::look_at(Pid pid, std::uint64_t begin, std::uint64_t end, std::uint64_t inode, const std::string& path, bool deleted,
-                        std::vector<ImageFound>& found) {
+void Discovery::look_at(Pid pid, std::uint64_t begin, std::uint64_t end, std::uint64_t inode, const std::string& path,
+                        bool deleted, std::vector<ImageFound>& found) {
   std::string reach = fmt::format("/proc/{}/map_files/{:x}-{:x}", pid, begin, end);
   auto stamp = regular_stamp(reach);
   if (!stamp && !deleted) {
@@ -201,8 +202,8 @@ void Discovery::look_at(Pid pid, std::uint64_t begin, std::uint64_t end, std::ui
   saw(pid, std::make_shared<base::Fd>(std::move(fd)), stamp_of(st), path, deleted, found);
 }
 
-void Discovery::saw(Pid pid, std::shared_ptr<const base::Fd> file, const FileStamp& stamp, const std::string& path, bool deleted,
-                    std::vector<ImageFound>& found) {
+void Discovery::saw(Pid pid, std::shared_ptr<const base::Fd> file, const FileStamp& stamp, const std::string& path,
+                    bool deleted, std::vector<ImageFound>& found) {
   auto known = by_stamp_.find(stamp);
   if (known == by_stamp_.end()) {
     if (file == nullptr) return;
@@ -248,8 +249,8 @@ Discovery::Image* Discovery::remember(const FileStamp& stamp, const std::string&
   return &images_.emplace(image.id, std::move(image)).first->second;
 }
 
-void Discovery::learn(ImageId id, const FileStamp& stamp, locators::Analysis analysis, std::shared_ptr<const base::Fd> file,
-                      std::vector<ImageFound>& found) {
+void Discovery::learn(ImageId id, const FileStamp& stamp, locators::Analysis analysis,
+                      std::shared_ptr<const base::Fd> file, std::vector<ImageFound>& found) {
   Image* image = &images_.at(id);
   if (image->status == Status::kKnown && image->analysis != analysis) {
     // Rewritten: the old probes are in the wrong places.
@@ -350,7 +351,8 @@ bool Discovery::make_room() {
   // The oldest that nobody maps; what is uninteresting costs nothing to learn again, so that goes first.
   const auto idle = [](bool interesting) {
     return [interesting](const auto& entry) {
-      return entry.second.pids.empty() && entry.second.status == Status::kKnown && entry.second.interesting == interesting;
+      return entry.second.pids.empty() && entry.second.status == Status::kKnown &&
+             entry.second.interesting == interesting;
     };
   };
   auto victim = std::find_if(images_.begin(), images_.end(), idle(false));

@@ -83,7 +83,8 @@ TEST_F(DiscoveryTest, FindsALibraryOfAProcessOnce) {
   EXPECT_EQ(image->pids, std::vector<Pid>{kSelf});
   EXPECT_FALSE(image->deleted);
   // The attach path leads to the very inode.
-  struct stat a {}, b {};
+  struct stat a {
+  }, b{};
   ASSERT_EQ(stat(image->attach_path.c_str(), &a), 0);
   ASSERT_EQ(stat(library_.c_str(), &b), 0);
   EXPECT_EQ(a.st_ino, b.st_ino);
@@ -261,7 +262,8 @@ TEST_F(DiscoveryTest, AChildMapsWhatItsParentMaps) {
 TEST_F(DiscoveryTest, PreattachesTheSystemLibrary) {
   Discovery d = make();
   const auto found = settle(d, d.preattach());
-  EXPECT_TRUE(std::any_of(found.begin(), found.end(), [](const ImageFound& f) { return f.path == kLibssl && f.pids.empty(); }));
+  EXPECT_TRUE(
+      std::any_of(found.begin(), found.end(), [](const ImageFound& f) { return f.path == kLibssl && f.pids.empty(); }));
 }
 
 TEST_F(DiscoveryTest, StaysWithinItsTable) {

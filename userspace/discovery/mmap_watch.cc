@@ -60,7 +60,8 @@ base::Result<MmapWatch> MmapWatch::open() {
     Ring ring;
     ring.fd = base::Fd(static_cast<int>(syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC)));
     if (!ring.fd && errno == ENODEV) continue;  // the CPU is offline
-    if (!ring.fd) return base::errno_error(errno, fmt::format("watch mappings on cpu {}", cpu), "run as root, or with CAP_PERFMON");
+    if (!ring.fd)
+      return base::errno_error(errno, fmt::format("watch mappings on cpu {}", cpu), "run as root, or with CAP_PERFMON");
     ring.bytes = kPage + kRingBytes;
     void* memory = mmap(nullptr, ring.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, ring.fd.get(), 0);
     if (memory == MAP_FAILED) return base::errno_error(errno, "map a perf ring");
@@ -69,7 +70,8 @@ base::Result<MmapWatch> MmapWatch::open() {
     event.events = EPOLLIN;
     event.data.u64 = watch.rings_.size();
     watch.rings_.push_back(std::move(ring));
-    if (epoll_ctl(watch.poll_.get(), EPOLL_CTL_ADD, watch.rings_.back().fd.get(), &event) != 0) return base::errno_error(errno, "epoll_ctl");
+    if (epoll_ctl(watch.poll_.get(), EPOLL_CTL_ADD, watch.rings_.back().fd.get(), &event) != 0)
+      return base::errno_error(errno, "epoll_ctl");
   }
   return watch;
 }

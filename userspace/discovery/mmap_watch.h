@@ -1,6 +1,6 @@
-// Executable file mappings of every process as they happen, from perf's MMAP2 side-band records: no BPF program, no cost
-// for processes that map nothing. One ring per CPU; what the rings lose is counted, and the owner then scans all processes.
-// Owned by one thread.
+// Executable file mappings of every process as they happen, from perf's MMAP2 side-band records: no BPF program, no
+// cost for processes that map nothing. One ring per CPU; what the rings lose is counted, and the owner then scans all
+// processes. Owned by one thread.
 #pragma once
 
 #include <cstdint>

@@ -43,7 +43,8 @@ TEST(MmapWatch, CountsWhatItsRingsLose) {
   ASSERT_EQ(sched_getaffinity(0, sizeof(all), &all), 0);
   ASSERT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
   constexpr int kMappings = 20'000;
-  for (int i = 0; i < kMappings; ++i) munmap(mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd.get(), 0), 4096);
+  for (int i = 0; i < kMappings; ++i)
+    munmap(mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd.get(), 0), 4096);
   std::uint64_t seen = 0;
   const auto count = [&](const MmapWatch::Event& e) { seen += e.pid == static_cast<std::uint32_t>(getpid()) ? 1 : 0; };
   watch->drain(count);

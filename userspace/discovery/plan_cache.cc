@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::string_view kMagic = "PNPLANS\n";
 constexpr std::uint32_t kVersion = 1;
-constexpr std::size_t kMaxItems = 64;    // plans, sites and misses of one analysis
+constexpr std::size_t kMaxItems = 64;  // plans, sites and misses of one analysis
 constexpr std::size_t kMaxText = 4096;
 
 class Writer {
@@ -153,7 +153,8 @@ std::uint32_t crc(std::span<const std::uint8_t> b) {
 }  // namespace
 
 FileStamp stamp_of(const struct stat& st) {
-  return {st.st_dev, st.st_ino, static_cast<std::uint64_t>(st.st_size), nanoseconds(st.st_mtim), nanoseconds(st.st_ctim)};
+  return {st.st_dev, st.st_ino, static_cast<std::uint64_t>(st.st_size), nanoseconds(st.st_mtim),
+          nanoseconds(st.st_ctim)};
 }
 
 PlanCache::PlanCache(std::string path, std::string build) : path_(std::move(path)), build_(std::move(build)) {
@@ -165,7 +166,8 @@ void PlanCache::load() {
   const base::Fd fd(open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
   struct stat st {};
   // Somebody else's file, or one that others can read or write, is no cache of ours.
-  if (!fd || fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077) != 0) return;
+  if (!fd || fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077) != 0)
+    return;
   if (st.st_size <= 0 || static_cast<std::size_t>(st.st_size) > kMaxFileBytes) return;
   std::vector<std::uint8_t> bytes(static_cast<std::size_t>(st.st_size));
   const ssize_t n = pread(fd.get(), bytes.data(), bytes.size(), 0);
@@ -229,7 +231,8 @@ base::Result<> PlanCache::save() {
 }
 
 ContentKey PlanCache::content_key(std::span<const std::uint8_t> bytes) const {
-  const std::unique_ptr<EVP_MAC, decltype(&EVP_MAC_free)> mac(EVP_MAC_fetch(nullptr, "POLY1305", nullptr), EVP_MAC_free);
+  const std::unique_ptr<EVP_MAC, decltype(&EVP_MAC_free)> mac(EVP_MAC_fetch(nullptr, "POLY1305", nullptr),
+                                                              EVP_MAC_free);
   if (!mac) PN_BUG("libcrypto has no POLY1305");
   const std::unique_ptr<EVP_MAC_CTX, decltype(&EVP_MAC_CTX_free)> context(EVP_MAC_CTX_new(mac.get()), EVP_MAC_CTX_free);
   std::array<std::uint8_t, 32> key;

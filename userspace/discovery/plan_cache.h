@@ -1,14 +1,14 @@
 // What analysis found, remembered across restarts and for copies of a file.
 //
 // Two keys lead to an analysis. The *stamp* (device, inode, size, modification and change time) is free, and cannot be
-// forged by the file's owner: the change time is the kernel's. The *content key* is a keyed hash of all bytes, so that a
-// copy of a 300 MB program costs one fast read and not a new analysis. Neither uses the build-id: an image claims that
-// itself, and one false claim would blind us to the true owner of the id.
-// The hash is Poly1305 under a random key that never leaves this file (mode 0600): nobody can prepare a collision.
+// forged by the file's owner: the change time is the kernel's. The *content key* is a keyed hash of all bytes, so that
+// a copy of a 300 MB program costs one fast read and not a new analysis. Neither uses the build-id: an image claims
+// that itself, and one false claim would blind us to the true owner of the id. The hash is Poly1305 under a random key
+// that never leaves this file (mode 0600): nobody can prepare a collision.
 //
-// File: "PNPLANS\n" · u32 version · u16 length + build (of the program: plans of another build are not believed) · 32 bytes
-// key · records. Record: u32 bytes · u32 CRC-32 · payload. A damaged record ends the reading; the rest is analysed anew.
-// Thread-safe.
+// File: "PNPLANS\n" · u32 version · u16 length + build (of the program: plans of another build are not believed) · 32
+// bytes key · records. Record: u32 bytes · u32 CRC-32 · payload. A damaged record ends the reading; the rest is
+// analysed anew. Thread-safe.
 #pragma once
 
 #include <array>
@@ -45,7 +45,7 @@ struct ContentKey {
 
 class PlanCache {
  public:
-  static constexpr std::size_t kMaxEntries = 16384;      // of each kind; beyond it the cache starts over
+  static constexpr std::size_t kMaxEntries = 16384;  // of each kind; beyond it the cache starts over
   static constexpr std::size_t kMaxFileBytes = 32 << 20;
 
   // `build` identifies the program. Without a path nothing is kept on disk.

@@ -17,7 +17,10 @@ using locators::CallShape;
 
 Analysis sample() {
   Analysis a;
-  a.plans.push_back({"openssl", {{0x1000, true, 0x1000, CallShape::kTlsWriteOut, "ssl_write_internal"}, {0x2000, false, 0, CallShape::kTlsReadRet, "SSL_read"}}, "a note"});
+  a.plans.push_back({"openssl",
+                     {{0x1000, true, 0x1000, CallShape::kTlsWriteOut, "ssl_write_internal"},
+                      {0x2000, false, 0, CallShape::kTlsReadRet, "SSL_read"}},
+                     "a note"});
   a.misses.push_back({"boringssl", "no reason codes"});
   return a;
 }

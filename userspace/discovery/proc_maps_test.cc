@@ -30,7 +30,9 @@ TEST(ProcMaps, KeepsExecutableFileMappingsOnly) {
 TEST(ProcMaps, IgnoresWhatItCannotRead) {
   bool truncated = true;
   EXPECT_THAT(parse_maps("", truncated), testing::IsEmpty());
-  EXPECT_THAT(parse_maps("\n\n garbage\nzz-yy r-xp 0 0:0 5 /x\n1-2 r-xp 0 0:0 99999999999999999999 /x\n1 r-xp 0 0:0 5 /x\n1-2 r-xp 0 0:0 5\n", truncated),
+  EXPECT_THAT(parse_maps("\n\n garbage\nzz-yy r-xp 0 0:0 5 /x\n1-2 r-xp 0 0:0 99999999999999999999 /x\n1 r-xp 0 0:0 5 "
+                         "/x\n1-2 r-xp 0 0:0 5\n",
+                         truncated),
               testing::IsEmpty());
 }
 

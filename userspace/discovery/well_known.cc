@@ -15,9 +15,16 @@ namespace {
 
 using namespace std::string_view_literals;
 
-constexpr std::array kLibraryFolders{"usr/lib/x86_64-linux-gnu"sv, "lib/x86_64-linux-gnu"sv, "usr/lib64"sv, "lib64"sv, "usr/lib"sv, "lib"sv,
-                                     "usr/local/lib"sv, "opt/conda/lib"sv};
-constexpr std::array kLibraries{"libssl.so.3"sv, "libcrypto.so.3"sv, "libssl.so.1.1"sv, "libcrypto.so.1.1"sv, "libgnutls.so.30"sv, "libnspr4.so"sv};
+constexpr std::array kLibraryFolders{"usr/lib/x86_64-linux-gnu"sv,
+                                     "lib/x86_64-linux-gnu"sv,
+                                     "usr/lib64"sv,
+                                     "lib64"sv,
+                                     "usr/lib"sv,
+                                     "lib"sv,
+                                     "usr/local/lib"sv,
+                                     "opt/conda/lib"sv};
+constexpr std::array kLibraries{"libssl.so.3"sv,      "libcrypto.so.3"sv,  "libssl.so.1.1"sv,
+                                "libcrypto.so.1.1"sv, "libgnutls.so.30"sv, "libnspr4.so"sv};
 constexpr std::array kProgramFolders{"usr/bin"sv, "usr/local/bin"sv, "bin"sv, "opt/node/bin"sv};
 constexpr std::array kPrograms{"node"sv, "nodejs"sv, "bun"sv, "deno"sv, "claude"sv, "codex"sv, "opencode"sv};
 
@@ -42,7 +49,8 @@ std::vector<KnownFile> open_well_known(const std::string& root) {
     for (const std::string_view folder : folders)
       for (const std::string_view name : names) {
         const std::string path = fmt::format("{}/{}", folder, name);
-        if (base::Fd fd = open_inside(directory.get(), path)) out.push_back({"/" + path, std::make_shared<base::Fd>(std::move(fd))});
+        if (base::Fd fd = open_inside(directory.get(), path))
+          out.push_back({"/" + path, std::make_shared<base::Fd>(std::move(fd))});
       }
   };
   look(kLibraryFolders, kLibraries);

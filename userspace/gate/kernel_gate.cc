@@ -51,7 +51,8 @@ const pn_hold* first_hold(const pn_gate_val& gate, std::uint64_t admitted) {
   return nullptr;
 }
 
-// Calls f(key) for every key. Keys may come and go meanwhile: a walk that loses its place starts again and ends by count.
+// Calls f(key) for every key. Keys may come and go meanwhile: a walk that loses its place starts again and ends by
+// count.
 template <class Key, class F>
 void for_each_key(int fd, std::size_t at_most, F f) {
   Key key{}, next{};
@@ -93,7 +94,8 @@ base::Result<bool> KernelGate::grow_send_buffer(const SocketRef& socket, std::ui
   const std::uint32_t wanted = std::min(bytes, options_.max_send_buffer_bytes);
   int have = 0;
   socklen_t have_bytes = sizeof have;
-  if (getsockopt(fd.get(), SOL_SOCKET, SO_SNDBUF, &have, &have_bytes) == 0 && have >= static_cast<int>(wanted)) return true;
+  if (getsockopt(fd.get(), SOL_SOCKET, SO_SNDBUF, &have, &have_bytes) == 0 && have >= static_cast<int>(wanted))
+    return true;
   // The kernel doubles the value for its bookkeeping (net/core/sock.c); as much again pays for small segments.
   const int value = static_cast<int>(wanted);
   if (setsockopt(fd.get(), SOL_SOCKET, SO_SNDBUFFORCE, &value, sizeof value) != 0)

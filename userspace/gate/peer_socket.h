@@ -1,5 +1,5 @@
-// A duplicate of another process's socket, found by cookie (pidfd_getfd, kernel 5.6; needs CAP_SYS_PTRACE). The duplicate
-// must be short-lived: while it exists, the program's close() does not send a FIN. Pipeline thread only.
+// A duplicate of another process's socket, found by cookie (pidfd_getfd, kernel 5.6; needs CAP_SYS_PTRACE). The
+// duplicate must be short-lived: while it exists, the program's close() does not send a FIN. Pipeline thread only.
 #pragma once
 
 #include <cstdint>

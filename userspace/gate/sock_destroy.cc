@@ -28,8 +28,8 @@ struct Answer {
   nlmsgerr error;
 };
 
-// A netlink socket belongs to the namespace of the thread that makes it: a short-lived thread enters the other one, so that
-// no other thread ever runs there.
+// A netlink socket belongs to the namespace of the thread that makes it: a short-lived thread enters the other one, so
+// that no other thread ever runs there.
 base::Result<base::Fd> open_netlink(const base::Fd& namespace_fd) {
   base::Fd out;
   int err = 0;
@@ -56,7 +56,7 @@ base::Result<base::Fd> open_netlink(const base::Fd& namespace_fd) {
 
 base::Result<int> SocketDestroyer::netlink_for(std::uint32_t tgid) {
   base::Fd ns(open(("/proc/" + std::to_string(tgid) + "/ns/net").c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat st{};
+  struct stat st {};
   // The process may be gone while its socket lives on (inherited, or passed): then our own namespace is the best guess.
   if (!ns || fstat(ns.get(), &st) != 0) {
     ns.reset();
@@ -99,7 +99,8 @@ base::Result<bool> SocketDestroyer::destroy(const SocketRef& socket) {
   if (err == 0) return true;
   // ESTALE: the 4-tuple belongs to another socket by now.
   if (err == ENOENT || err == ESTALE || err == ECONNREFUSED) return false;
-  return base::errno_error(err, "destroy a socket", err == EOPNOTSUPP ? "the kernel lacks CONFIG_INET_DIAG_DESTROY" : "");
+  return base::errno_error(err, "destroy a socket",
+                           err == EOPNOTSUPP ? "the kernel lacks CONFIG_INET_DIAG_DESTROY" : "");
 }
 
 }  // namespace penstock::gate

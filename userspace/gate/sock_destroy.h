@@ -1,7 +1,7 @@
-// Ends one TCP connection by netlink SOCK_DESTROY (net/ipv4/inet_diag.c, INET_DIAG_DESTROY): addressed by its 4-tuple and
-// cookie, so there is no walk over the socket table and no mistake after the ports were reused. A socket lives in a network
-// namespace and can only be addressed from there: one netlink socket is kept per namespace (bounded).
-// Pipeline thread only.
+// Ends one TCP connection by netlink SOCK_DESTROY (net/ipv4/inet_diag.c, INET_DIAG_DESTROY): addressed by its 4-tuple
+// and cookie, so there is no walk over the socket table and no mistake after the ports were reused. A socket lives in a
+// network namespace and can only be addressed from there: one netlink socket is kept per namespace (bounded). Pipeline
+// thread only.
 #pragma once
 
 #include <cstdint>

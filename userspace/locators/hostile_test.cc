@@ -1,5 +1,5 @@
-// The locators over damaged and made-up images: no crash, no unbounded work, no probe outside of the file. The fuzzer does
-// the same for longer.
+// The locators over damaged and made-up images: no crash, no unbounded work, no probe outside of the file. The fuzzer
+// does the same for longer.
 #include <gtest/gtest.h>
 
 #include <fstream>

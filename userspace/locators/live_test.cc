@@ -1,6 +1,7 @@
-// The probe sites of real programs, counted by the kernel: every client makes kRequests HTTPS requests to a server in this
-// process while uprobes (perf events in counting mode, no BPF) sit on the write and read sites found in its TLS library.
-// Needs root. A site that is never hit, or hit twice for one call, is a locator that would blind or double the daemon.
+// The probe sites of real programs, counted by the kernel: every client makes kRequests HTTPS requests to a server in
+// this process while uprobes (perf events in counting mode, no BPF) sit on the write and read sites found in its TLS
+// library. Needs root. A site that is never hit, or hit twice for one call, is a locator that would blind or double the
+// daemon.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/perf_event.h>
@@ -42,7 +43,8 @@ class Server {
     X509_gmtime_adj(X509_getm_notAfter(certificate.get()), 3600);
     X509_set_pubkey(certificate.get(), key.get());
     X509_NAME* name = X509_get_subject_name(certificate.get());
-    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>("localhost"), -1, -1, 0);
+    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, reinterpret_cast<const unsigned char*>("localhost"), -1, -1,
+                               0);
     X509_set_issuer_name(certificate.get(), name);
     X509_sign(certificate.get(), key.get(), EVP_sha256());
     SSL_CTX_use_certificate(context_.get(), certificate.get());
@@ -104,8 +106,8 @@ int uprobe_event_type() {
 }
 
 // Whose calls count. Inheriting counters to new threads does not work for this kind of event (the kernel reads
-// uprobe_path again from the memory of whoever clones, and the clone fails): a program whose TLS runs on other threads is
-// a file of its own, counted on every CPU.
+// uprobe_path again from the memory of whoever clones, and the clone fails): a program whose TLS runs on other threads
+// is a file of its own, counted on every CPU.
 enum class Counted { kMainThread, kEveryoneOnThisFile };
 
 base::Fd count_hits(pid_t pid, int cpu, const std::string& path, std::uint64_t offset, bool on_return) {
@@ -132,8 +134,10 @@ bool writes(CallShape s) {
     case CallShape::kTlsWriteFlagsOut:
     case CallShape::kGoWrite:
     case CallShape::kAeadSeal:
-    case CallShape::kAeadSealScatter: return true;
-    default: return false;
+    case CallShape::kAeadSealScatter:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -212,7 +216,8 @@ TEST(LiveProbes, PythonIsCountedOncePerCall) {
       "for _ in range(int(sys.argv[2])):\n"
       "    c.request('GET', '/')\n"
       "    assert c.getresponse().read() == b'ok'\n";
-  const Hits hits = run_counted(Counted::kMainThread, kLibssl, plan, {"/usr/bin/python3", "-c", script, server.port(), std::to_string(kRequests)});
+  const Hits hits = run_counted(Counted::kMainThread, kLibssl, plan,
+                                {"/usr/bin/python3", "-c", script, server.port(), std::to_string(kRequests)});
   EXPECT_EQ(hits.status, 0);
   EXPECT_EQ(server.requests(), kRequests);
   EXPECT_EQ(hits.writes, static_cast<std::uint64_t>(kRequests));
@@ -227,9 +232,11 @@ TEST(LiveProbes, NodeIsSeenThroughItsStaticCopy) {
   const std::string script =
       "process.emitWarning = () => {}; process.env.NODE_TLS_REJECT_UNAUTHORIZED = '0';\n"
       "(async () => { for (let i = 0; i < +process.argv[2]; i++) {\n"
-      "  const r = await fetch('https://127.0.0.1:' + process.argv[1] + '/'); if (await r.text() !== 'ok') process.exit(3); }\n"
+      "  const r = await fetch('https://127.0.0.1:' + process.argv[1] + '/'); if (await r.text() !== 'ok') "
+      "process.exit(3); }\n"
       "  process.exit(0); })();\n";
-  const Hits hits = run_counted(Counted::kMainThread, PENSTOCK_TEST_NODE, plan, {PENSTOCK_TEST_NODE, "-e", script, server.port(), std::to_string(kRequests)});
+  const Hits hits = run_counted(Counted::kMainThread, PENSTOCK_TEST_NODE, plan,
+                                {PENSTOCK_TEST_NODE, "-e", script, server.port(), std::to_string(kRequests)});
   EXPECT_EQ(hits.status, 0);
   EXPECT_EQ(server.requests(), kRequests);
   // Node offers the first request again while its handshake runs; those calls write nothing.
@@ -277,9 +284,12 @@ TEST(LiveProbes, BunIsSeenThroughBoringSsl) {
   const Server server;
   PrivateFile bun;
   bun.copy(PENSTOCK_TEST_PROGRAMS "/@oven/bun-linux-x64/bin/bun");
-  const std::string script = "globalThis.port = '" + server.port() + "'; globalThis.options = { tls: { rejectUnauthorized: false } };"
-                             "globalThis.end = () => process.exit(0);" + kFetch;
-  const Hits hits = run_counted(Counted::kEveryoneOnThisFile, bun.path(), plan_of(bun.path(), "boringssl"), {bun.path(), "-e", script});
+  const std::string script = "globalThis.port = '" + server.port() +
+                             "'; globalThis.options = { tls: { rejectUnauthorized: false } };"
+                             "globalThis.end = () => process.exit(0);" +
+                             kFetch;
+  const Hits hits = run_counted(Counted::kEveryoneOnThisFile, bun.path(), plan_of(bun.path(), "boringssl"),
+                                {bun.path(), "-e", script});
   EXPECT_EQ(hits.status, 0);
   EXPECT_EQ(server.requests(), kRequests);
   EXPECT_GE(hits.writes, static_cast<std::uint64_t>(kRequests));
@@ -291,7 +301,8 @@ TEST(LiveProbes, DenoIsSeenAtTheAeadBoundary) {
   const Server server;
   PrivateFile deno;
   deno.copy(PENSTOCK_TEST_PROGRAMS "/@deno/linux-x64-glibc/deno");
-  const std::string script = "globalThis.port = '" + server.port() + "'; globalThis.options = {}; globalThis.end = () => Deno.exit(0);" + kFetch;
+  const std::string script = "globalThis.port = '" + server.port() +
+                             "'; globalThis.options = {}; globalThis.end = () => Deno.exit(0);" + kFetch;
   const AttachPlan plan = plan_of(deno.path(), "awslc");
   const Hits hits = run_counted(Counted::kEveryoneOnThisFile, deno.path(), plan,
                                 {deno.path(), "eval", "--unsafely-ignore-certificate-errors", script});
@@ -308,23 +319,27 @@ TEST_P(LiveGo, IsSeenHoweverItWasLinked) {
   PrivateFile program;
   {
     std::ofstream source(program.directory() / "main.go");
-    source << "package main\n"
-              "import (\"crypto/tls\"; \"io\"; \"net/http\"; \"os\")\n"
-              "func main() {\n"
-              "  c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}\n"
-              "  for i := 0; i < 5; i++ {\n"
-              "    r, err := c.Get(os.Args[1]); if err != nil { os.Exit(1) }\n"
-              "    if b, _ := io.ReadAll(r.Body); string(b) != \"ok\" { os.Exit(2) }\n"
-              "    r.Body.Close()\n"
-              "  }\n"
-              "}\n";
+    source
+        << "package main\n"
+           "import (\"crypto/tls\"; \"io\"; \"net/http\"; \"os\")\n"
+           "func main() {\n"
+           "  c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}\n"
+           "  for i := 0; i < 5; i++ {\n"
+           "    r, err := c.Get(os.Args[1]); if err != nil { os.Exit(1) }\n"
+           "    if b, _ := io.ReadAll(r.Body); string(b) != \"ok\" { os.Exit(2) }\n"
+           "    r.Body.Close()\n"
+           "  }\n"
+           "}\n";
   }
-  std::vector<std::string> build = {"/usr/bin/env", "CGO_ENABLED=0", "GO111MODULE=off", "GOCACHE=" PENSTOCK_TEST_GOCACHE, "/usr/bin/go", "build", "-o", program.path()};
+  std::vector<std::string> build = {
+      "/usr/bin/env", "CGO_ENABLED=0", "GO111MODULE=off", "GOCACHE=" PENSTOCK_TEST_GOCACHE, "/usr/bin/go", "build",
+      "-o",           program.path()};
   build.insert(build.end(), GetParam().begin(), GetParam().end());
   build.push_back(program.directory() / "main.go");
   ASSERT_EQ(run_counted(Counted::kMainThread, "", {}, build).status, 0);
   const AttachPlan plan = plan_of(program.path(), "go");
-  const Hits hits = run_counted(Counted::kEveryoneOnThisFile, program.path(), plan, {program.path(), "https://127.0.0.1:" + server.port() + "/"});
+  const Hits hits = run_counted(Counted::kEveryoneOnThisFile, program.path(), plan,
+                                {program.path(), "https://127.0.0.1:" + server.port() + "/"});
   EXPECT_EQ(hits.status, 0);
   EXPECT_EQ(server.requests(), kRequests);
   // A call is repeated when the stack check made the stack grow.
@@ -337,8 +352,8 @@ INSTANTIATE_TEST_SUITE_P(Linked, LiveGo,
                          testing::Values(std::vector<std::string>{}, std::vector<std::string>{"-ldflags=-s -w"},
                                          std::vector<std::string>{"-buildmode=pie", "-ldflags=-s -w"}));
 
-// The kernel puts breakpoints into private mappings of a probed file: analysis must see the code, also after a restart of
-// the daemon with its probes in place, or beside another tool's.
+// The kernel puts breakpoints into private mappings of a probed file: analysis must see the code, also after a restart
+// of the daemon with its probes in place, or beside another tool's.
 TEST(LiveProbes, AProbedImageIsAnalysedAsItIsOnDisk) {
   PrivateFile library;
   library.copy(kLibssl);
@@ -352,23 +367,31 @@ TEST(LiveProbes, AProbedImageIsAnalysedAsItIsOnDisk) {
 
 // Programs that cannot be driven against this server without an account: their calls are found.
 TEST(Programs, AreLocatedWithoutSymbols) {
-  const auto sites = [](const std::string& path, std::string_view runtime) { return plan_of(PENSTOCK_TEST_PROGRAMS + path, runtime).sites.size(); };
+  const auto sites = [](const std::string& path, std::string_view runtime) {
+    return plan_of(PENSTOCK_TEST_PROGRAMS + path, runtime).sites.size();
+  };
   EXPECT_EQ(sites("/@anthropic-ai/claude-code-linux-x64/claude", "boringssl"), 2u);
   EXPECT_EQ(sites("/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex", "awslc"), 4u);
   EXPECT_EQ(sites("/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex", "openssl"), 2u);
-  EXPECT_EQ(sites("/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/codex-resources/voice/bin/codex-voice-host", "ring"), 4u);
+  EXPECT_EQ(
+      sites("/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/codex-resources/voice/bin/codex-voice-host",
+            "ring"),
+      4u);
   EXPECT_EQ(plan_of("/usr/lib/x86_64-linux-gnu/libnspr4.so", "nss").sites.size(), 4u);
 }
 
 TEST(Programs, WithoutTlsHaveNoPlan) {
-  for (const char* path : {"/usr/bin/bash", "/usr/bin/curl", "/lib/x86_64-linux-gnu/libc.so.6", "/usr/lib/x86_64-linux-gnu/libcrypto.so.3"}) {
+  for (const char* path : {"/usr/bin/bash", "/usr/bin/curl", "/lib/x86_64-linux-gnu/libc.so.6",
+                           "/usr/lib/x86_64-linux-gnu/libcrypto.so.3"}) {
     const base::Fd fd(open(path, O_RDONLY | O_CLOEXEC));
     auto file = MappedFile::map(fd.get());
     ASSERT_TRUE(file) << path;
     auto image = ElfImage::parse(file->bytes());
     ASSERT_TRUE(image) << path;
     const Analysis found = analyze(*image, registry());
-    EXPECT_TRUE(std::none_of(found.plans.begin(), found.plans.end(), [](const AttachPlan& p) { return p.sees_plaintext(); })) << path << " " << found.plans[0].runtime;
+    EXPECT_TRUE(
+        std::none_of(found.plans.begin(), found.plans.end(), [](const AttachPlan& p) { return p.sees_plaintext(); }))
+        << path << " " << found.plans[0].runtime;
     EXPECT_TRUE(found.misses.empty()) << path << " " << found.misses[0].runtime;
   }
 }

@@ -37,8 +37,8 @@ bool report(const char* path) {
   for (const auto& plan : found.plans) {
     fmt::print("  {}{}{}\n", plan.runtime, plan.note.empty() ? "" : ": ", plan.note);
     for (const auto& s : plan.sites)
-      fmt::print("    {:<24} {:<20} entry={:#x} return={:#x} {}\n", s.what, name(s.shape), s.entry_offset, s.return_offset,
-                 s.cheap ? "cheap" : "single-step");
+      fmt::print("    {:<24} {:<20} entry={:#x} return={:#x} {}\n", s.what, name(s.shape), s.entry_offset,
+                 s.return_offset, s.cheap ? "cheap" : "single-step");
   }
   for (const auto& miss : found.misses) fmt::print("  {}: not located: {}\n", miss.runtime, miss.reason);
   return true;

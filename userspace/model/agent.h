@@ -16,13 +16,13 @@ struct ProcessKey {
 
 // The subject policies match on: attributes are empty when unknown.
 struct Subject {
-  std::string agent;          // the most stable name known: workload/container, unit, or exe[:script]
-  std::string run;            // one process tree: "<agent>/<pid of its root>-<start>" or the id given by `penstock run`
-  std::string exe;            // absolute path of the executable
-  std::string user;           // name of the effective user, or its number
-  std::string cgroup;         // cgroup2 path from the root of the hierarchy
-  std::string unit;           // systemd unit
-  std::string ns;             // Kubernetes namespace
+  std::string agent;   // the most stable name known: workload/container, unit, or exe[:script]
+  std::string run;     // one process tree: "<agent>/<pid of its root>-<start>" or the id given by `penstock run`
+  std::string exe;     // absolute path of the executable
+  std::string user;    // name of the effective user, or its number
+  std::string cgroup;  // cgroup2 path from the root of the hierarchy
+  std::string unit;    // systemd unit
+  std::string ns;      // Kubernetes namespace
   std::string pod;
   std::string container;
   std::map<std::string, std::string> labels;

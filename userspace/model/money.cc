@@ -45,7 +45,8 @@ std::optional<NanoUsd> parse_usd(std::string_view text) {
 std::string format_usd(NanoUsd amount) {
   const bool negative = amount.value < 0;
   // Negating the minimum would overflow: go through unsigned.
-  std::uint64_t magnitude = negative ? 0 - static_cast<std::uint64_t>(amount.value) : static_cast<std::uint64_t>(amount.value);
+  std::uint64_t magnitude =
+      negative ? 0 - static_cast<std::uint64_t>(amount.value) : static_cast<std::uint64_t>(amount.value);
   std::string fraction = std::to_string(magnitude % kNano);
   fraction.insert(0, 9 - fraction.size(), '0');
   while (fraction.size() > 2 && fraction.back() == '0') fraction.pop_back();

@@ -27,7 +27,8 @@ struct NanoUsdPerMillion {
   auto operator<=>(const NanoUsdPerMillion&) const = default;
 };
 
-// "12.5", "$12.50", "0.000001" -> nano-dollars; nullopt for anything else, for more than nine decimals, and on overflow.
+// "12.5", "$12.50", "0.000001" -> nano-dollars; nullopt for anything else, for more than nine decimals, and on
+// overflow.
 std::optional<NanoUsd> parse_usd(std::string_view text);
 // Shortest exact decimal with at least two digits after the point: 1500000000 -> "1.50", 1 -> "0.000000001".
 std::string format_usd(NanoUsd amount);

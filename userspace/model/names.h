@@ -9,10 +9,10 @@
 namespace penstock::model {
 
 std::string_view name(Kind);
-std::string_view name(UsageStatus);   // unknown exact estimated incomplete
-std::string_view name(PriceStatus);   // unpriced exact alias estimated
-std::string_view name(Action);        // allow hold pace deny cut kill
-std::string_view name(Mode);          // observe enforce strict
+std::string_view name(UsageStatus);  // unknown exact estimated incomplete
+std::string_view name(PriceStatus);  // unpriced exact alias estimated
+std::string_view name(Action);       // allow hold pace deny cut kill
+std::string_view name(Mode);         // observe enforce strict
 
 std::optional<Mode> mode_from(std::string_view);
 std::optional<Action> action_from(std::string_view);

@@ -14,13 +14,13 @@ struct Usage {
   std::optional<std::uint64_t> input_tokens;
   std::optional<std::uint64_t> output_tokens;
   std::optional<std::uint64_t> cache_read_tokens;
-  std::optional<std::uint64_t> cache_write_tokens;      // all time-to-live classes together
-  std::optional<std::uint64_t> cache_write_1h_tokens;   // the part of cache_write_tokens billed at the one-hour rate
+  std::optional<std::uint64_t> cache_write_tokens;     // all time-to-live classes together
+  std::optional<std::uint64_t> cache_write_1h_tokens;  // the part of cache_write_tokens billed at the one-hour rate
   std::optional<std::uint64_t> reasoning_tokens;
   std::optional<std::uint64_t> audio_input_tokens;
   std::optional<std::uint64_t> audio_output_tokens;
-  std::optional<std::uint64_t> reported_total_tokens;   // as the provider states it; evidence, not used for money
-  std::optional<std::uint64_t> web_search_requests;     // billed per call by some providers
+  std::optional<std::uint64_t> reported_total_tokens;  // as the provider states it; evidence, not used for money
+  std::optional<std::uint64_t> web_search_requests;    // billed per call by some providers
   bool operator==(const Usage&) const = default;
 };
 

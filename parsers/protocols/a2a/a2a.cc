@@ -13,12 +13,26 @@ namespace {
 
 constexpr std::string_view kRpcMethods[] = {
     // v0.x
-    "message/send", "message/stream", "tasks/resubscribe", "agent/getAuthenticatedExtendedCard", "agent/authenticatedExtendedCard",
-    "tasks/send", "tasks/sendSubscribe",
+    "message/send",
+    "message/stream",
+    "tasks/resubscribe",
+    "agent/getAuthenticatedExtendedCard",
+    "agent/authenticatedExtendedCard",
+    "tasks/send",
+    "tasks/sendSubscribe",
     // v1.0
-    "SendMessage", "SendStreamingMessage", "GetTask", "ListTasks", "CancelTask", "SubscribeToTask", "GetExtendedAgentCard",
-    "CreateTaskPushNotificationConfig", "GetTaskPushNotificationConfig", "ListTaskPushNotificationConfigs",
-    "ListTaskPushNotificationConfig", "DeleteTaskPushNotificationConfig",
+    "SendMessage",
+    "SendStreamingMessage",
+    "GetTask",
+    "ListTasks",
+    "CancelTask",
+    "SubscribeToTask",
+    "GetExtendedAgentCard",
+    "CreateTaskPushNotificationConfig",
+    "GetTaskPushNotificationConfig",
+    "ListTaskPushNotificationConfigs",
+    "ListTaskPushNotificationConfig",
+    "DeleteTaskPushNotificationConfig",
 };
 
 bool is_rpc_method(std::string_view method) {
@@ -45,8 +59,10 @@ std::string_view rest_method(const RequestHead& head, bool certain) {
   if (task && last.ends_with(":subscribe")) return "SubscribeToTask";
   if (!certain) return {};
   const bool get = head.method == "GET";
-  if (path.tail(2) == "tasks" && last == "pushNotificationConfigs") return post ? "CreateTaskPushNotificationConfig" : "ListTaskPushNotificationConfigs";
-  if (path.tail(1) == "pushNotificationConfigs") return head.method == "DELETE" ? "DeleteTaskPushNotificationConfig" : "GetTaskPushNotificationConfig";
+  if (path.tail(2) == "tasks" && last == "pushNotificationConfigs")
+    return post ? "CreateTaskPushNotificationConfig" : "ListTaskPushNotificationConfigs";
+  if (path.tail(1) == "pushNotificationConfigs")
+    return head.method == "DELETE" ? "DeleteTaskPushNotificationConfig" : "GetTaskPushNotificationConfig";
   if (get && last == "tasks") return "ListTasks";
   if (get && task) return "GetTask";
   if (get && last == "extendedAgentCard") return "GetExtendedAgentCard";
@@ -64,7 +80,8 @@ class A2a final : public Decoder {
 
   bool request(Json body, model::Exchange& exchange) override {
     if (dialects::is_json_rpc(body)) {
-      if (const std::string_view method = dialects::first_method(body); !method.empty()) exchange.operation = std::string(method);
+      if (const std::string_view method = dialects::first_method(body); !method.empty())
+        exchange.operation = std::string(method);
       body = body["params"];
     }
     dialects::take_string(body["message"]["contextId"], exchange.conversation_id);
@@ -93,7 +110,8 @@ class A2a final : public Decoder {
 
 std::unique_ptr<Decoder> open(const RequestHead& head) {
   const dialects::Segments path(head.path);
-  if (head.method == "GET" && path.tail(1) == ".well-known" && (path.tail(0) == "agent-card.json" || path.tail(0) == "agent.json"))
+  if (head.method == "GET" && path.tail(1) == ".well-known" &&
+      (path.tail(0) == "agent-card.json" || path.tail(0) == "agent.json"))
     return std::make_unique<A2a>("GetAgentCard");
   if (auto decoder = a2a::open_grpc(head.path)) return decoder;
   const bool certain = !head.header("a2a-version").empty() || !head.header("a2a-extensions").empty() ||

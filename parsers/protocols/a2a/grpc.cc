@@ -1,8 +1,8 @@
 // Fields by number, as the published schema has them (package lf.a2a.v1; a2a.v1 differs where said):
 //   SendMessageRequest      message 2 (a2a.v1: 1)
 //   SendMessageResponse     task 1  message 2        StreamResponse  the same, status_update 3  artifact_update 4
-//   Task                    id 1  context_id 2  status 3                    (the answer itself of GetTask and CancelTask)
-//   Message                 message_id 1  context_id 2  task_id 3  parts 5 {text 1}  metadata 6
+//   Task                    id 1  context_id 2  status 3                    (the answer itself of GetTask and
+//   CancelTask) Message                 message_id 1  context_id 2  task_id 3  parts 5 {text 1}  metadata 6
 //   TaskStatusUpdateEvent   task_id 1  context_id 2  status 3    TaskArtifactUpdateEvent  task_id 1  context_id 2
 //   TaskStatus              state 1
 //   metadata                google.protobuf.Struct: fields 1 {key 1  value 2 {string_value 3}}
@@ -22,9 +22,10 @@ namespace {
 namespace protobuf = wire::protobuf;
 
 constexpr std::size_t kMaxTextBytes = 512;
-constexpr std::string_view kStates[] = {"TASK_STATE_UNSPECIFIED",    "TASK_STATE_SUBMITTED", "TASK_STATE_WORKING",
-                                        "TASK_STATE_COMPLETED",      "TASK_STATE_FAILED",    "TASK_STATE_CANCELED",
-                                        "TASK_STATE_INPUT_REQUIRED", "TASK_STATE_REJECTED",  "TASK_STATE_AUTH_REQUIRED"};
+constexpr std::string_view kStates[] = {
+    "TASK_STATE_UNSPECIFIED",    "TASK_STATE_SUBMITTED", "TASK_STATE_WORKING",
+    "TASK_STATE_COMPLETED",      "TASK_STATE_FAILED",    "TASK_STATE_CANCELED",
+    "TASK_STATE_INPUT_REQUIRED", "TASK_STATE_REJECTED",  "TASK_STATE_AUTH_REQUIRED"};
 
 bool is(protobuf::Path path, std::initializer_list<std::uint32_t> fields) {
   return std::equal(path.begin(), path.end(), fields.begin(), fields.end());
@@ -95,12 +96,17 @@ class Answer final : public protobuf::Sink {
 class Grpc final : public Decoder {
  public:
   Grpc(std::string_view method, bool v1)
-      : method_(method), request_(v1 ? 2 : 1), answer_(method == "GetTask" || method == "CancelTask"), request_walker_(request_), answer_walker_(answer_) {}
+      : method_(method),
+        request_(v1 ? 2 : 1),
+        answer_(method == "GetTask" || method == "CancelTask"),
+        request_walker_(request_),
+        answer_walker_(answer_) {}
 
   void start(const RequestHead&, model::Exchange& exchange) override {
     exchange.kind = model::Kind::kA2a;
     exchange.operation = method_;
-    exchange.stream = method_ == "SendStreamingMessage" || method_ == "SubscribeToTask" || method_ == "TaskSubscription";
+    exchange.stream =
+        method_ == "SendStreamingMessage" || method_ == "SubscribeToTask" || method_ == "TaskSubscription";
   }
 
   void request_message(std::string_view piece, bool last, model::Exchange& exchange) override {
@@ -117,7 +123,9 @@ class Grpc final : public Decoder {
     if (!event.last) return;
     if (!event.failed && answer_walker_.finish() == ParseState::kDone) {
       if (!answer_.context.empty()) exchange.conversation_id = answer_.context;
-      if (answer_.state != 0) exchange.finish_reason = answer_.state < std::size(kStates) ? std::string(kStates[answer_.state]) : std::to_string(answer_.state);
+      if (answer_.state != 0)
+        exchange.finish_reason =
+            answer_.state < std::size(kStates) ? std::string(kStates[answer_.state]) : std::to_string(answer_.state);
     }
     answer_.clear();
     answer_walker_.reset();

@@ -9,7 +9,8 @@ namespace {
 
 std::string field(std::uint32_t number, std::string_view content) {
   EXPECT_LT(content.size(), 128u);
-  return std::string(1, static_cast<char>(number << 3 | 2)) + std::string(1, static_cast<char>(content.size())) + std::string(content);
+  return std::string(1, static_cast<char>(number << 3 | 2)) + std::string(1, static_cast<char>(content.size())) +
+         std::string(content);
 }
 std::string varint(std::uint32_t number, std::uint8_t value) {
   return std::string(1, static_cast<char>(number << 3)) + std::string(1, static_cast<char>(value));
@@ -50,8 +51,10 @@ TEST(A2aGrpcTest, ContextTraceAndStateOfATask) {
   Call call("/lf.a2a.v1.A2AService/SendMessage");
   EXPECT_EQ("SendMessage", call.exchange.operation);
   EXPECT_FALSE(call.exchange.stream);
-  const std::string metadata = field(1, field(1, "other") + field(2, field(3, "x"))) + field(1, field(1, "traceparent") + field(2, field(3, kTraceparent)));
-  call.request(field(1, "tenant") + field(2, field(1, "m1") + varint(4, 1) + field(5, field(1, "hello") + field(7, "text/plain"))));
+  const std::string metadata = field(1, field(1, "other") + field(2, field(3, "x"))) +
+                               field(1, field(1, "traceparent") + field(2, field(3, kTraceparent)));
+  call.request(field(1, "tenant") +
+               field(2, field(1, "m1") + varint(4, 1) + field(5, field(1, "hello") + field(7, "text/plain"))));
   EXPECT_EQ(5u, call.exchange.request.text_bytes);
   EXPECT_EQ("", call.exchange.conversation_id);
   Call traced("/lf.a2a.v1.A2AService/SendMessage");

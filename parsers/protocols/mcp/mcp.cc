@@ -1,6 +1,6 @@
-// The Model Context Protocol over HTTP: streamable HTTP of all revisions (2025-03-26 to the stateless 2026-07-28), and the
-// legacy pair of a GET event stream and POSTs that are answered 202 (2024-11-05). Hosts and paths are free: header fields
-// tell, or the body.
+// The Model Context Protocol over HTTP: streamable HTTP of all revisions (2025-03-26 to the stateless 2026-07-28), and
+// the legacy pair of a GET event stream and POSTs that are answered 202 (2024-11-05). Hosts and paths are free: header
+// fields tell, or the body.
 #include <string>
 
 #include "parsers/dialects/facts.h"
@@ -27,7 +27,8 @@ class Mcp final : public Decoder {
 
   bool request(Json body, model::Exchange& exchange) override {
     if (!dialects::is_json_rpc(body)) return true;  // the header fields had told
-    if (const std::string_view method = dialects::first_method(body); !method.empty()) exchange.operation = std::string(method);
+    if (const std::string_view method = dialects::first_method(body); !method.empty())
+      exchange.operation = std::string(method);
     dialects::each_message(body, [&exchange](Json message) { mcp::read_request(message, exchange); });
     return true;
   }
@@ -50,7 +51,8 @@ class Mcp final : public Decoder {
 };
 
 std::unique_ptr<Decoder> open(const RequestHead& head) {
-  if (!head.header("mcp-method").empty() || !head.header("mcp-session-id").empty() || !head.header("mcp-protocol-version").empty())
+  if (!head.header("mcp-method").empty() || !head.header("mcp-session-id").empty() ||
+      !head.header("mcp-protocol-version").empty())
     return std::make_unique<Mcp>(true);
   if (head.method == "GET" && head.fields.has_token("accept", "text/event-stream")) return std::make_unique<Mcp>(false);
   return nullptr;
@@ -61,7 +63,8 @@ std::unique_ptr<Decoder> open_body(const RequestHead& head, Json body, Evidence 
   const std::string_view method = dialects::first_method(body);
   // A client has to take event streams; an answer to the server has no method to tell by.
   const bool takes_streams = head.fields.has_token("accept", "text/event-stream");
-  if (evidence == Evidence::kConnection || (evidence == Evidence::kContent && (mcp::is_method(method) || takes_streams)) ||
+  if (evidence == Evidence::kConnection ||
+      (evidence == Evidence::kContent && (mcp::is_method(method) || takes_streams)) ||
       (evidence == Evidence::kNaming && mcp::is_named_like_a_method(method)))
     return std::make_unique<Mcp>(true);
   return nullptr;

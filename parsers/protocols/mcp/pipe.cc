@@ -1,5 +1,5 @@
-// Both sides send requests, and both number them from wherever they like: ids are per direction. A request is an exchange, and
-// ends with the answer that carries its id; notifications are none.
+// Both sides send requests, and both number them from wherever they like: ids are per direction. A request is an
+// exchange, and ends with the answer that carries its id; notifications are none.
 #include "parsers/protocols/mcp/pipe.h"
 
 #include <algorithm>
@@ -30,7 +30,7 @@ class Pipe final : public Conversation {
 
  private:
   struct Open {
-    Direction direction;   // of the request
+    Direction direction;  // of the request
     model::CallId id;
     model::Exchange* exchange;
   };
@@ -49,7 +49,8 @@ class Pipe final : public Conversation {
 
   void answer(Direction direction, Json message, Turns& turns) {
     const model::CallId id = dialects::call_id(message["id"]);
-    const auto it = std::find_if(open_.begin(), open_.end(), [&](const Open& one) { return one.direction != direction && one.id == id; });
+    const auto it = std::find_if(open_.begin(), open_.end(),
+                                 [&](const Open& one) { return one.direction != direction && one.id == id; });
     if (it == open_.end()) return;
     model::Exchange& exchange = *it->exchange;
     open_.erase(it);

@@ -5,7 +5,8 @@
 
 namespace penstock::parsers::providers {
 
-constexpr std::string_view kHosts[] = {"dashscope-intl.aliyuncs.com", "dashscope.aliyuncs.com", "dashscope-us.aliyuncs.com"};
+constexpr std::string_view kHosts[] = {"dashscope-intl.aliyuncs.com", "dashscope.aliyuncs.com",
+                                       "dashscope-us.aliyuncs.com"};
 
 extern const Provider k_alibaba;
 const Provider k_alibaba{

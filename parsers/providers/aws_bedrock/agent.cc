@@ -32,7 +32,8 @@ class Agent : public Decoder {
       for (Json input : event.json["invocationInputs"].items()) {
         const Json function = input["functionInvocationInput"];
         if (function.is_object())
-          dialects::add_tool_call(exchange, dialects::call_id(event.json["invocationId"]), dialects::string_of(function["function"]).value_or(""));
+          dialects::add_tool_call(exchange, dialects::call_id(event.json["invocationId"]),
+                                  dialects::string_of(function["function"]).value_or(""));
       }
     }
     for (Json stage : event.json["trace"].members()) {

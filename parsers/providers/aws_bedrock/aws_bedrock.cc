@@ -8,7 +8,8 @@
 namespace penstock::parsers::providers {
 namespace {
 
-constexpr std::string_view kHosts[] = {"bedrock-runtime*", "bedrock-mantle*", "bedrock-agent-runtime*", "*.bedrock-runtime.*.vpce.amazonaws.com"};
+constexpr std::string_view kHosts[] = {"bedrock-runtime*", "bedrock-mantle*", "bedrock-agent-runtime*",
+                                       "*.bedrock-runtime.*.vpce.amazonaws.com"};
 
 std::unique_ptr<Decoder> open(const RequestHead& head) {
   using namespace aws_bedrock;
@@ -16,8 +17,10 @@ std::unique_ptr<Decoder> open(const RequestHead& head) {
   const dialects::Segments path(head.path);
   const std::string_view last = path.tail(0);
   // An ARN that was not encoded has slashes: the model is all between /model/ and the operation.
-  if (const std::size_t at = head.path.find("/model/"); at != std::string::npos && last.size() + 1 < head.path.size() - at - 6) {
-    std::string model = dialects::percent_decode(std::string_view(head.path).substr(at + 7, head.path.rfind('/') - at - 7));
+  if (const std::size_t at = head.path.find("/model/");
+      at != std::string::npos && last.size() + 1 < head.path.size() - at - 6) {
+    std::string model =
+        dialects::percent_decode(std::string_view(head.path).substr(at + 7, head.path.rfind('/') - at - 7));
     if (last == "converse") return make_converse(std::move(model), false);
     if (last == "converse-stream") return make_converse(std::move(model), true);
     if (last == "invoke") return make_invoke(std::move(model), false);

@@ -57,11 +57,13 @@ void read_converse_event(std::string_view name, Json body, model::Exchange& exch
   if (name == "contentBlockStart") read_tool_use(body["start"]["toolUse"], exchange);
   if (name == "contentBlockDelta") {
     const Json delta = body["delta"];
-    exchange.output_text_bytes += delta["text"].text_bytes() + delta["toolUse"]["input"].text_bytes() + delta["reasoningContent"]["text"].text_bytes();
+    exchange.output_text_bytes += delta["text"].text_bytes() + delta["toolUse"]["input"].text_bytes() +
+                                  delta["reasoningContent"]["text"].text_bytes();
   }
   for (Json block : body["output"]["message"]["content"].items()) {
     read_tool_use(block["toolUse"], exchange);
-    exchange.output_text_bytes += block["text"].text_bytes() + block["reasoningContent"]["reasoningText"]["text"].text_bytes();
+    exchange.output_text_bytes +=
+        block["text"].text_bytes() + block["reasoningContent"]["reasoningText"]["text"].text_bytes();
   }
 }
 

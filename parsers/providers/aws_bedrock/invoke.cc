@@ -1,6 +1,7 @@
-// InvokeModel: the request and the answer are those of the model's vendor. Streams wrap each vendor event, base64, in a frame
-// {"bytes"}; the last one also has amazon-bedrock-invocationMetrics. Plain answers repeat the counters in header fields. The
-// vendor's body is believed first; metrics and header fields fill what it does not say.
+// InvokeModel: the request and the answer are those of the model's vendor. Streams wrap each vendor event, base64, in a
+// frame
+// {"bytes"}; the last one also has amazon-bedrock-invocationMetrics. Plain answers repeat the counters in header
+// fields. The vendor's body is believed first; metrics and header fields fill what it does not say.
 #include <string>
 
 #include "parsers/dialects/anthropic.h"
@@ -15,7 +16,8 @@ namespace {
 using dialects::Count;
 
 constexpr std::string_view kBytes[] = {"bytes"};
-constexpr std::string_view kConverseEvents[] = {"messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop", "metadata"};
+constexpr std::string_view kConverseEvents[] = {"messageStart",     "contentBlockStart", "contentBlockDelta",
+                                                "contentBlockStop", "messageStop",       "metadata"};
 
 class Invoke final : public Decoder, wire::json::StringSink {
  public:
@@ -29,7 +31,8 @@ class Invoke final : public Decoder, wire::json::StringSink {
   }
 
   bool request(Json body, model::Exchange& exchange) override {
-    if (body["texts"].exists() || body["embeddingConfig"].exists() || body["embeddingTypes"].exists()) exchange.operation = "embeddings";
+    if (body["texts"].exists() || body["embeddingConfig"].exists() || body["embeddingTypes"].exists())
+      exchange.operation = "embeddings";
     return true;
   }
 
@@ -127,10 +130,12 @@ class Invoke final : public Decoder, wire::json::StringSink {
       const Json first = body[list].at(0);
       for (std::string_view key : {"completionReason", "stop_reason", "finish_reason"}) finish(first[key], exchange);
       for (Json one : body[list].items())
-        exchange.output_text_bytes += one["outputText"].text_bytes() + one["text"].text_bytes() + one["data"]["text"].text_bytes();
+        exchange.output_text_bytes +=
+            one["outputText"].text_bytes() + one["text"].text_bytes() + one["data"]["text"].text_bytes();
       finish(first["finishReason"]["reason"], exchange);
     }
-    for (std::string_view key : {"generation", "outputText", "completion", "text"}) exchange.output_text_bytes += body[key].text_bytes();
+    for (std::string_view key : {"generation", "outputText", "completion", "text"})
+      exchange.output_text_bytes += body[key].text_bytes();
     model::Usage& usage = exchange.usage;
     dialects::take(usage.input_tokens, body["inputTextTokenCount"].as_count());
     Count generated;
@@ -145,7 +150,8 @@ class Invoke final : public Decoder, wire::json::StringSink {
   }
 
   static void finish(Json reason, model::Exchange& exchange) {
-    if (const auto text = dialects::string_of(reason); text && !text->empty()) exchange.finish_reason = std::string(*text);
+    if (const auto text = dialects::string_of(reason); text && !text->empty())
+      exchange.finish_reason = std::string(*text);
   }
 
   struct Outside {
@@ -164,6 +170,8 @@ class Invoke final : public Decoder, wire::json::StringSink {
 
 }  // namespace
 
-std::unique_ptr<Decoder> make_invoke(std::string model, bool streamed) { return std::make_unique<Invoke>(std::move(model), streamed); }
+std::unique_ptr<Decoder> make_invoke(std::string model, bool streamed) {
+  return std::make_unique<Invoke>(std::move(model), streamed);
+}
 
 }  // namespace penstock::parsers::providers::aws_bedrock

@@ -1,4 +1,5 @@
-// Azure AI model inference: models of any vendor behind chat completions, and a clone of the Messages API under /anthropic.
+// Azure AI model inference: models of any vendor behind chat completions, and a clone of the Messages API under
+// /anthropic.
 #include <string_view>
 
 #include "parsers/dialects/compatible.h"

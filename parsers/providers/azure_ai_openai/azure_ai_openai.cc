@@ -1,5 +1,6 @@
-// Azure OpenAI. The path names a deployment, which is an alias: it is the model asked for only where the body names none.
-// Resources that also serve other vendors (*.services.ai.azure.com) are Azure OpenAI below /openai and /voice-live only.
+// Azure OpenAI. The path names a deployment, which is an alias: it is the model asked for only where the body names
+// none. Resources that also serve other vendors (*.services.ai.azure.com) are Azure OpenAI below /openai and
+// /voice-live only.
 #include <string_view>
 
 #include "parsers/dialects/facts.h"

@@ -1,5 +1,5 @@
-// Cloudflare Workers AI and its AI gateway: chat completions under /ai/v1, models by name under /ai/run (answers wrapped in
-// `result`), and vendors' own APIs behind the gateway.
+// Cloudflare Workers AI and its AI gateway: chat completions under /ai/v1, models by name under /ai/run (answers
+// wrapped in `result`), and vendors' own APIs behind the gateway.
 #include <string_view>
 
 #include "parsers/dialects/compatible.h"
@@ -28,7 +28,9 @@ class Run : public Decoder {
     exchange.output_text_bytes += body["response"].text_bytes();
     for (Json call : body["tool_calls"].items()) {
       const Json function = call["function"].is_object() ? call["function"] : call;
-      if (call.complete()) dialects::add_tool_call(exchange, dialects::call_id(call["id"]), dialects::string_of(function["name"]).value_or(""));
+      if (call.complete())
+        dialects::add_tool_call(exchange, dialects::call_id(call["id"]),
+                                dialects::string_of(function["name"]).value_or(""));
     }
     dialects::take_openai_usage(body["usage"], exchange.usage);
   }

@@ -1,6 +1,6 @@
 // Cohere: chat (v1 and v2), generate, embed, rerank. `tokens` counts the prompt as templated, `billed_units` what is
-// charged; the former is the usage, the latter stands in where it is missing. Version 1 streams NDJSON or events and gives
-// its calls no ids. No answer names the model.
+// charged; the former is the usage, the latter stands in where it is missing. Version 1 streams NDJSON or events and
+// gives its calls no ids. No answer names the model.
 #include <string_view>
 
 #include "parsers/dialects/facts.h"
@@ -38,7 +38,8 @@ class Cohere : public Decoder {
     } else if (type == "message-start") {
       dialects::take_string(body["id"], exchange.response_id);
     } else if (type == "content-delta") {
-      for (std::string_view key : {"text", "thinking"}) exchange.output_text_bytes += body["delta"]["message"]["content"][key].text_bytes();
+      for (std::string_view key : {"text", "thinking"})
+        exchange.output_text_bytes += body["delta"]["message"]["content"][key].text_bytes();
     } else if (type == "tool-call-start") {
       call(body["delta"]["message"]["tool_calls"], exchange);
     } else if (type == "tool-call-delta") {
@@ -71,10 +72,12 @@ class Cohere : public Decoder {
   }
 
   static void answer(Json body, model::Exchange& exchange) {
-    for (std::string_view key : {"id", "generation_id", "response_id"}) dialects::take_string(body[key], exchange.response_id);
+    for (std::string_view key : {"id", "generation_id", "response_id"})
+      dialects::take_string(body[key], exchange.response_id);
     finish(body["generations"].at(0), exchange);
     finish(body, exchange);
-    exchange.output_text_bytes = std::max(exchange.output_text_bytes, body["message"]["content"].text_bytes() + body["text"].text_bytes());
+    exchange.output_text_bytes =
+        std::max(exchange.output_text_bytes, body["message"]["content"].text_bytes() + body["text"].text_bytes());
     for (Json one : body["message"]["tool_calls"].items()) call(one, exchange);
     for (Json one : body["tool_calls"].items()) call(one, exchange);
     usage(body["usage"].is_object() ? body["usage"] : body["meta"], exchange.usage);

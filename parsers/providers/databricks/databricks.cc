@@ -1,5 +1,5 @@
-// Databricks model serving: endpoints by name, whose API the body shows, and chat completions. Usage is cumulative in every
-// chunk of a stream.
+// Databricks model serving: endpoints by name, whose API the body shows, and chat completions. Usage is cumulative in
+// every chunk of a stream.
 #include <string_view>
 
 #include "parsers/dialects/any_body.h"

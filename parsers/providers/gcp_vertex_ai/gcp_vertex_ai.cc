@@ -10,7 +10,8 @@
 namespace penstock::parsers::providers {
 namespace {
 
-constexpr std::string_view kHosts[] = {"aiplatform.googleapis.com", "*-aiplatform.googleapis.com", "aiplatform.*.rep.googleapis.com"};
+constexpr std::string_view kHosts[] = {"aiplatform.googleapis.com", "*-aiplatform.googleapis.com",
+                                       "aiplatform.*.rep.googleapis.com"};
 
 std::unique_ptr<Decoder> open(const RequestHead& head) {
   const dialects::ModelMethod target = dialects::model_method(head.path);

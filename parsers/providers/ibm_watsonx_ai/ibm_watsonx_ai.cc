@@ -1,5 +1,5 @@
-// IBM watsonx.ai: generation, chat and embeddings under /ml. A stream repeats its counters, the prompt's only in the first
-// event: the largest of each holds.
+// IBM watsonx.ai: generation, chat and embeddings under /ml. A stream repeats its counters, the prompt's only in the
+// first event: the largest of each holds.
 #include <algorithm>
 #include <string_view>
 

@@ -1,5 +1,5 @@
-// Ollama: its own API, which streams unless told otherwise (NDJSON, counters in the last line), and the OpenAI-compatible
-// one under /v1. It runs on port 11434, or is known by its paths on a local address.
+// Ollama: its own API, which streams unless told otherwise (NDJSON, counters in the last line), and the
+// OpenAI-compatible one under /v1. It runs on port 11434, or is known by its paths on a local address.
 #include <string_view>
 
 #include "parsers/dialects/compatible.h"
@@ -52,7 +52,8 @@ class Native : public Decoder {
     for (Json call : message["tool_calls"].items()) {
       exchange.output_text_bytes += dialects::generated_bytes(call["function"]["arguments"]);
       if (!call.complete()) continue;
-      dialects::add_tool_call(exchange, dialects::call_id(call["id"]), dialects::string_of(call["function"]["name"]).value_or(""));
+      dialects::add_tool_call(exchange, dialects::call_id(call["id"]),
+                              dialects::string_of(call["function"]["name"]).value_or(""));
     }
     if (const auto reason = dialects::string_of(line["done_reason"])) exchange.finish_reason = std::string(*reason);
     dialects::take(exchange.usage.input_tokens, line["prompt_eval_count"].as_count());

@@ -1,5 +1,5 @@
-// OpenRouter: chat completions, Responses and Messages under /api/v1. Comments keep streams alive, white space keeps plain
-// answers alive, and an error can be inside a choice.
+// OpenRouter: chat completions, Responses and Messages under /api/v1. Comments keep streams alive, white space keeps
+// plain answers alive, and an error can be inside a choice.
 #include <string_view>
 
 #include "parsers/dialects/compatible.h"

@@ -1,5 +1,5 @@
-// Portkey, a gateway: the APIs of many vendors, and prompts stored there (/v1/prompts/{id}/completions), whose model only
-// the answer names.
+// Portkey, a gateway: the APIs of many vendors, and prompts stored there (/v1/prompts/{id}/completions), whose model
+// only the answer names.
 #include <string_view>
 
 #include "parsers/dialects/compatible.h"

@@ -1,5 +1,5 @@
-// Replicate: predictions, created and polled; a stream has a host of its own. Counters are in `metrics`, for language models
-// only.
+// Replicate: predictions, created and polled; a stream has a host of its own. Counters are in `metrics`, for language
+// models only.
 #include <string_view>
 
 #include "parsers/dialects/facts.h"

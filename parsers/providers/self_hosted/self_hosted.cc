@@ -1,5 +1,5 @@
-// Whatever answers on this machine or at a bare address: vLLM, SGLang, llama.cpp, LM Studio, LiteLLM and other proxies, and
-// Text Generation Inference by its own paths, wherever it runs.
+// Whatever answers on this machine or at a bare address: vLLM, SGLang, llama.cpp, LM Studio, LiteLLM and other proxies,
+// and Text Generation Inference by its own paths, wherever it runs.
 #include "parsers/dialects/compatible.h"
 #include "parsers/dialects/hosts.h"
 #include "parsers/dialects/paths.h"

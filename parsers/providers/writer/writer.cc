@@ -11,7 +11,8 @@ namespace {
 constexpr std::string_view kHosts[] = {"api.writer.com"};
 
 std::unique_ptr<Decoder> open(const RequestHead& head) {
-  if (head.method == "POST" && dialects::Segments(head.path).ends_with({"v1", "chat"})) return dialects::make_chat_completions();
+  if (head.method == "POST" && dialects::Segments(head.path).ends_with({"v1", "chat"}))
+    return dialects::make_chat_completions();
   return dialects::open_compatible(head);
 }
 

@@ -4,8 +4,8 @@
 //   GetChatCompletionChunk     id 1  outputs 2 {delta 1, finish_reason 3, index 4}          model 4  usage 6
 //   message, delta             content 1  tool_calls 3 {id 1, type 2, function 10 {name 1, arguments 2}}  reasoning 4
 //   SamplingUsage              completion 1  prompt 2  total 3  reasoning 6  cached_prompt_text 7
-// A chunk's usage is what was consumed so far, and reasoning is outside completion: rules 1 and 3 of every provider's own.
-// proto3 leaves zeros out: a usage that is there reports all of its fields.
+// A chunk's usage is what was consumed so far, and reasoning is outside completion: rules 1 and 3 of every provider's
+// own. proto3 leaves zeros out: a usage that is there reports all of its fields.
 #include "parsers/providers/x_ai/grpc.h"
 
 #include <algorithm>
@@ -42,13 +42,13 @@ class Request final : public protobuf::Sink {
 
  private:
   protobuf::Treat on_length(protobuf::Path path, std::uint64_t length) override {
-    if (is(path, {2})) return protobuf::Treat::kBytes;                                     // model
-    if (is(path, {1}) || is(path, {1, 1})) return protobuf::Treat::kEnter;                 // messages, their content
-    if (is(path, {1, 1, 1}) || is(path, {1, 5})) facts.text_bytes += length;               // text
+    if (is(path, {2})) return protobuf::Treat::kBytes;                        // model
+    if (is(path, {1}) || is(path, {1, 1})) return protobuf::Treat::kEnter;    // messages, their content
+    if (is(path, {1, 1, 1}) || is(path, {1, 5})) facts.text_bytes += length;  // text
     if (is(path, {1, 1, 2}) || is(path, {1, 1, 3})) ++facts.media_parts, facts.media_bytes += length;
-    if (is(path, {1, 7})) return protobuf::Treat::kBytes;                                  // tool_call_id
+    if (is(path, {1, 7})) return protobuf::Treat::kBytes;  // tool_call_id
     if (is(path, {17})) facts.text_bytes += length;
-    if (is(path, {17}) || is(path, {17, 1})) return protobuf::Treat::kEnter;               // tools, their function
+    if (is(path, {17}) || is(path, {17, 1})) return protobuf::Treat::kEnter;  // tools, their function
     if (is(path, {17, 1, 1})) return protobuf::Treat::kBytes;
     return protobuf::Treat::kSkip;
   }
@@ -103,7 +103,10 @@ class Answer final : public protobuf::Sink {
         if (calls.size() < dialects::kMaxNames) calls.emplace_back();
         return protobuf::Treat::kEnter;
       }
-      if (path.size() == 4 && path[2] == 3) return path[3] == 10 ? protobuf::Treat::kEnter : path[3] == 1 ? protobuf::Treat::kBytes : protobuf::Treat::kSkip;
+      if (path.size() == 4 && path[2] == 3)
+        return path[3] == 10  ? protobuf::Treat::kEnter
+               : path[3] == 1 ? protobuf::Treat::kBytes
+                              : protobuf::Treat::kSkip;
       if (path.size() == 5 && path[3] == 10 && path[4] == 1) return protobuf::Treat::kBytes;
       if (path.size() == 5 && path[3] == 10 && path[4] == 2) text_bytes += length;
     }
@@ -167,23 +170,29 @@ class Chat final : public Decoder {
       // Type 1, or none: executed by the client. A call that is streamed in fragments ends with the whole of it.
       if (call.type > 1) continue;
       const model::CallId id = call.id.empty() ? model::CallId{} : model::CallId{call.id};
-      auto known = std::find_if(exchange.tool_calls.begin(), exchange.tool_calls.end(), [&](const model::ToolCall& one) { return one.id == id; });
+      auto known = std::find_if(exchange.tool_calls.begin(), exchange.tool_calls.end(),
+                                [&](const model::ToolCall& one) { return one.id == id; });
       if (known == exchange.tool_calls.end() || call.id.empty()) {
         dialects::add_tool_call(exchange, id, call.name);
       } else if (known->name.size() < call.name.size()) {
         known->name = call.name;
       }
     }
-    static constexpr std::string_view kReasons[] = {"REASON_INVALID", "REASON_MAX_LEN", "REASON_MAX_CONTEXT", "REASON_STOP", "REASON_TOOL_CALLS", "REASON_TIME_LIMIT"};
+    static constexpr std::string_view kReasons[] = {"REASON_INVALID", "REASON_MAX_LEN",    "REASON_MAX_CONTEXT",
+                                                    "REASON_STOP",    "REASON_TOOL_CALLS", "REASON_TIME_LIMIT"};
     if (answer_.finish_reason != 0)
-      exchange.finish_reason = answer_.finish_reason < std::size(kReasons) ? std::string(kReasons[answer_.finish_reason]) : std::to_string(answer_.finish_reason);
+      exchange.finish_reason = answer_.finish_reason < std::size(kReasons)
+                                   ? std::string(kReasons[answer_.finish_reason])
+                                   : std::to_string(answer_.finish_reason);
     if (!answer_.has_usage) return;
     const auto& [unused, completion, prompt, total, text, image, reasoning, cached] = answer_.usage;
     model::Usage& usage = exchange.usage;
     usage.input_tokens = prompt;
     // Outside completion where the total says so.
-    const dialects::Count all = dialects::sum(dialects::Count(prompt), dialects::Count(completion), dialects::Count(reasoning));
-    usage.output_tokens = total == *all ? *dialects::sum(dialects::Count(completion), dialects::Count(reasoning)) : completion;
+    const dialects::Count all =
+        dialects::sum(dialects::Count(prompt), dialects::Count(completion), dialects::Count(reasoning));
+    usage.output_tokens =
+        total == *all ? *dialects::sum(dialects::Count(completion), dialects::Count(reasoning)) : completion;
     usage.reasoning_tokens = reasoning;
     usage.cache_read_tokens = cached;
     usage.reported_total_tokens = total;

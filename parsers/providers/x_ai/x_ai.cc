@@ -11,7 +11,8 @@ namespace {
 constexpr std::string_view kHosts[] = {"api.x.ai", "*.api.x.ai"};
 
 std::unique_ptr<Decoder> open(const RequestHead& head) {
-  if (dialects::Segments(head.path).tail(1) == "xai_api.Chat") return x_ai::open_grpc(dialects::Segments(head.path).tail(0));
+  if (dialects::Segments(head.path).tail(1) == "xai_api.Chat")
+    return x_ai::open_grpc(dialects::Segments(head.path).tail(0));
   return dialects::open_compatible(head);
 }
 

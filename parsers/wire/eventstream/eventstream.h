@@ -2,8 +2,8 @@
 //   message = total(4) headers_length(4) prelude_crc(4) *header payload message_crc(4)      all big endian
 //   header  = name_length(1) name type(1) value
 // Headers are gathered (bounded), the payload is passed on in pieces; whether it was right is known at its end, so a
-// consumer takes over what a message said only in on_message_end(true). After a broken message or a hole the next prelude
-// whose CRC is right is searched for.
+// consumer takes over what a message said only in on_message_end(true). After a broken message or a hole the next
+// prelude whose CRC is right is searched for.
 #pragma once
 
 #include <array>
@@ -18,7 +18,16 @@
 namespace penstock::parsers::wire::eventstream {
 
 enum class HeaderType : std::uint8_t {
-  kTrue = 0, kFalse = 1, kByte = 2, kShort = 3, kInteger = 4, kLong = 5, kBytes = 6, kString = 7, kTimestamp = 8, kUuid = 9,
+  kTrue = 0,
+  kFalse = 1,
+  kByte = 2,
+  kShort = 3,
+  kInteger = 4,
+  kLong = 5,
+  kBytes = 6,
+  kString = 7,
+  kTimestamp = 8,
+  kUuid = 9,
 };
 
 struct Header {

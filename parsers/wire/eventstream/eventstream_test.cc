@@ -34,7 +34,10 @@ std::string parse(std::string_view stream) {
     Parser parser(log);
     for (const std::string_view piece : pieces) parser.feed(bytes(piece));
     const ParseState end = parser.finish();
-    return log.out + (end == ParseState::kDone ? "done" : end == ParseState::kInvalid ? "invalid" : "open") +
+    return log.out +
+           (end == ParseState::kDone      ? "done"
+            : end == ParseState::kInvalid ? "invalid"
+                                          : "open") +
            (parser.invalid_messages() == 0 ? "" : " " + std::to_string(parser.invalid_messages()));
   });
 }
@@ -42,13 +45,14 @@ std::string parse(std::string_view stream) {
 const std::string kDelta = message({{":event-type", "contentBlockDelta"}, {":message-type", "event"}}, "{\"a\":1}");
 
 TEST(EventStream, Messages) {
-  EXPECT_EQ(parse(kDelta + message({}, "")),
-            ":event-type=contentBlockDelta :message-type=event 7[{\"a\":1}] 0[] done");
+  EXPECT_EQ(parse(kDelta + message({}, "")), ":event-type=contentBlockDelta :message-type=event 7[{\"a\":1}] 0[] done");
 }
 
 TEST(EventStream, EveryHeaderType) {
   std::string block;
-  const auto add = [&](char type, std::string_view value) { block += std::string("\x01") + "h" + type + std::string(value); };
+  const auto add = [&](char type, std::string_view value) {
+    block += std::string("\x01") + "h" + type + std::string(value);
+  };
   add(0, "");
   add(1, "");
   add(2, "x");

@@ -1,7 +1,7 @@
 // The length-prefixed messages of gRPC, gRPC-Web and Connect streams, over a body that arrives in pieces:
 //   message = flags(1) length(4, big endian) content(length)
-// gRPC knows flag 1 (compressed by grpc-encoding); gRPC-Web adds 0x80 (trailers as text), Connect 0x02 (end of stream as JSON).
-// Content is inflated and passed on in pieces; nothing is gathered.
+// gRPC knows flag 1 (compressed by grpc-encoding); gRPC-Web adds 0x80 (trailers as text), Connect 0x02 (end of stream
+// as JSON). Content is inflated and passed on in pieces; nothing is gathered.
 #pragma once
 
 #include <cstdint>

@@ -56,7 +56,8 @@ std::string read(std::string_view body, std::string_view encoding = "") {
 TEST(Grpc, MessagesOfOneBody) {
   EXPECT_EQ(read(message(0, "hello") + message(0, "") + message(0, "world")), "0/5[hello] 0/0[] 0/5[world] ");
   const std::string packed = gzip("hello");
-  EXPECT_EQ(read(message(1, packed) + message(0, "x"), "gzip"), "1/" + std::to_string(packed.size()) + "[hello] 0/1[x] ");
+  EXPECT_EQ(read(message(1, packed) + message(0, "x"), "gzip"),
+            "1/" + std::to_string(packed.size()) + "[hello] 0/1[x] ");
   EXPECT_EQ(read(message(0x80, "grpc-status: 0\r\n")), "128/16[grpc-status: 0\r\n] ");
 }
 

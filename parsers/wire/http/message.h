@@ -1,5 +1,5 @@
-// What HTTP/1.1 and HTTP/2 have in common: heads, fields and the events of a connection, so that whoever turns messages into
-// exchanges is written once.
+// What HTTP/1.1 and HTTP/2 have in common: heads, fields and the events of a connection, so that whoever turns messages
+// into exchanges is written once.
 #pragma once
 
 #include <cstdint>
@@ -67,9 +67,9 @@ std::optional<std::string> parameter(std::string_view value, std::string_view na
 
 struct RequestHead {
   std::string method;
-  std::string target;     // as sent: origin form, absolute form, authority form (CONNECT) or *
-  std::string authority;  // Host field, :authority or the target's own; may be empty
-  std::string protocol;   // HTTP/2 extended CONNECT (:protocol); else empty
+  std::string target;         // as sent: origin form, absolute form, authority form (CONNECT) or *
+  std::string authority;      // Host field, :authority or the target's own; may be empty
+  std::string protocol;       // HTTP/2 extended CONNECT (:protocol); else empty
   std::uint8_t version = 11;  // 10, 11, 20
   // HTTP/2 joined in mid-connection: a pseudo field was behind an unknown table entry and may be missing.
   bool guessed = false;
@@ -95,9 +95,9 @@ enum class End : std::uint8_t {
 // Identifies one request and its response on a connection: the HTTP/2 stream id, on HTTP/1 a number from 1 upwards.
 using StreamId = std::uint64_t;
 
-// Events of one connection. Spans and views die with the call. Order for one stream: request head, body, end; then or in
-// between response head, body, end. on_response_end is called exactly once per stream that had a request or response head
-// and is its last event, but for what remains of a request that was answered early.
+// Events of one connection. Spans and views die with the call. Order for one stream: request head, body, end; then or
+// in between response head, body, end. on_response_end is called exactly once per stream that had a request or response
+// head and is its last event, but for what remains of a request that was answered early.
 class Sink {
  public:
   virtual ~Sink() = default;
@@ -121,8 +121,8 @@ class Sink {
   virtual void on_tunnel(StreamId stream, Direction direction, std::span<const std::uint8_t> bytes, std::uint64_t pos) {
     (void)stream, (void)direction, (void)bytes, (void)pos;
   }
-  // The bytes of a direction are not what they should be, or a bound was passed; `why` is a literal. The parser looks for
-  // the next message by itself.
+  // The bytes of a direction are not what they should be, or a bound was passed; `why` is a literal. The parser looks
+  // for the next message by itself.
   virtual void on_invalid(Direction direction, std::string_view why) { (void)direction, (void)why; }
 };
 

@@ -10,9 +10,10 @@ namespace penstock::parsers::wire::http {
 class Recorder final : public Sink {
  public:
   void on_request_head(StreamId stream, const RequestHead& head, std::uint64_t pos) override {
-    begin(stream, '>', head.method + " " + head.target + " " + head.authority + at(pos) +
-                           (head.protocol.empty() ? "" : " protocol " + head.protocol) + (head.guessed ? " guessed" : "") +
-                           fields(head.fields));
+    begin(stream, '>',
+          head.method + " " + head.target + " " + head.authority + at(pos) +
+              (head.protocol.empty() ? "" : " protocol " + head.protocol) + (head.guessed ? " guessed" : "") +
+              fields(head.fields));
   }
   void on_request_body(StreamId stream, std::span<const std::uint8_t> bytes, std::uint64_t pos) override {
     piece(stream, '>', "body", bytes, pos);
@@ -37,7 +38,8 @@ class Recorder final : public Sink {
     begin(stream, '<', "interim " + std::to_string(head.status));
   }
   void on_tunnel_begin(StreamId stream, const ResponseHead&) override { line(std::to_string(stream) + " tunnel"); }
-  void on_tunnel(StreamId stream, Direction direction, std::span<const std::uint8_t> bytes, std::uint64_t pos) override {
+  void on_tunnel(StreamId stream, Direction direction, std::span<const std::uint8_t> bytes,
+                 std::uint64_t pos) override {
     piece(stream, arrow(direction), "tunnel", bytes, pos);
   }
   void on_invalid(Direction direction, std::string_view why) override {

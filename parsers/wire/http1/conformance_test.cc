@@ -187,9 +187,13 @@ bool differs(const std::string& where) {
       "request/invalid.md: HTTP protocol and ANNOUNCE method",
       "request/invalid.md: Invalid method",
       // ICE, RTSP, HTTP/0.9 and HTTP/2 are not HTTP/1.
-      "request/method.md: SOURCE request with ICE", "request/method.md: OPTIONS request with RTSP",
-      "request/method.md: ANNOUNCE request with RTSP", "request/method.md: PRI request HTTP2",
-      "request/sample.md: No HTTP version", "response/sample.md: RTSP response", "response/sample.md: ICE response",
+      "request/method.md: SOURCE request with ICE",
+      "request/method.md: OPTIONS request with RTSP",
+      "request/method.md: ANNOUNCE request with RTSP",
+      "request/method.md: PRI request HTTP2",
+      "request/sample.md: No HTTP version",
+      "response/sample.md: RTSP response",
+      "response/sample.md: ICE response",
       "response/sample.md: HTTP version 0.9",
       // Clients send them and servers accept them.
       "request/uri.md: Disallow UTF-8 in URI path in strict mode",

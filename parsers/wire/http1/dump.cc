@@ -1,5 +1,6 @@
-// For tests: reads requests from standard input, each behind its length (4 bytes, big endian), and writes what they mean, one
-// line each: the messages as JSON, and whether the bytes were refused. node_test.js writes the same with Node's parser.
+// For tests: reads requests from standard input, each behind its length (4 bytes, big endian), and writes what they
+// mean, one line each: the messages as JSON, and whether the bytes were refused. node_test.js writes the same with
+// Node's parser.
 #include <cstdio>
 #include <iostream>
 #include <iterator>

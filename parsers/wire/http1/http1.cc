@@ -103,7 +103,8 @@ void Connection::on_invalid(MessageReader& reader, std::string_view why) {
 }
 
 void Connection::on_tunnel(MessageReader& reader, std::span<const std::uint8_t> bytes, std::uint64_t pos) {
-  sink_.on_tunnel(tunnel_ != 0 ? tunnel_ : request_stream_, reader.is_request() ? Direction::kToServer : Direction::kToClient, bytes, pos);
+  sink_.on_tunnel(tunnel_ != 0 ? tunnel_ : request_stream_,
+                  reader.is_request() ? Direction::kToServer : Direction::kToClient, bytes, pos);
 }
 
 void Connection::give_up(Direction direction, bool in_message, bool head_seen) {

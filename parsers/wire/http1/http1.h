@@ -1,10 +1,10 @@
 // An HTTP/1.x connection, both directions: keep-alive, pipelining, 1xx, 100-continue, HEAD and 204/304, CONNECT and 101
-// hand-over, bodies until the end of the connection. Requests and responses are paired in order. After bytes that are lost
-// or no HTTP, each direction looks for the next start line by itself; an answer whose request is then unknown gets a
-// stream of its own.
-// Memory: the head being read (bounded), one small record per unanswered request (bounded), no body bytes.
-// Smuggling: conflicting or repeated lengths, length with transfer coding, a coding that does not end in chunked, folded
-// framing fields, bare CR and inexact chunk lines make a request invalid: its end is unknown, so it is never reported whole.
+// hand-over, bodies until the end of the connection. Requests and responses are paired in order. After bytes that are
+// lost or no HTTP, each direction looks for the next start line by itself; an answer whose request is then unknown gets
+// a stream of its own. Memory: the head being read (bounded), one small record per unanswered request (bounded), no
+// body bytes. Smuggling: conflicting or repeated lengths, length with transfer coding, a coding that does not end in
+// chunked, folded framing fields, bare CR and inexact chunk lines make a request invalid: its end is unknown, so it is
+// never reported whole.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,7 @@ class Connection final : private MessageReader::Events {
  private:
   struct Pending {
     http::StreamId stream;
-    bool head = false;      // no body whatever the answer's head says
+    bool head = false;  // no body whatever the answer's head says
     bool connect = false;
   };
 
@@ -53,13 +53,13 @@ class Connection final : private MessageReader::Events {
   http::Sink& sink_;
   MessageReader to_server_;
   MessageReader to_client_;
-  std::deque<Pending> pending_;      // front: the request whose answer is next or under way
+  std::deque<Pending> pending_;  // front: the request whose answer is next or under way
   http::StreamId last_stream_ = 0;
   http::StreamId request_stream_ = 0;  // of the request being read
   http::StreamId tunnel_ = 0;
-  bool interim_ = false;             // the response being read is a 1xx
-  bool response_open_ = false;       // the final head of pending_.front()'s answer was reported
-  bool answers_lost_ = false;        // the to-client direction is looking for a start line
+  bool interim_ = false;        // the response being read is a 1xx
+  bool response_open_ = false;  // the final head of pending_.front()'s answer was reported
+  bool answers_lost_ = false;   // the to-client direction is looking for a start line
   std::uint64_t settled_pos_ = 0;
 };
 

@@ -55,7 +55,8 @@ TEST(Http1, KeepAliveAndPipelining) {
 }
 
 TEST(Http1, ChunkedWithExtensionsAndTrailers) {
-  EXPECT_EQ(exchange("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;a=\"b\"\r\nhello\r\n6\r\n world\r\n0\r\nX-T: 1\r\n\r\n",
+  EXPECT_EQ(exchange("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;a=\"b\"\r\nhello\r\n6\r\n "
+                     "world\r\n0\r\nX-T: 1\r\n\r\n",
                      "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"),
             "1 > POST /  @0 | transfer-encoding: chunked\n"
             "1 > body @56 hello world\n"
@@ -142,8 +143,8 @@ TEST(Http1, SmugglingIsInvalidAndNeverReportedWhole) {
     EXPECT_TRUE(log.starts_with("> invalid")) << head << log;
     EXPECT_TRUE(log.ends_with("settled 0\n")) << head << log;
   }
-  for (const char* chunks : {"5\nhello\r\n0\r\n\r\n", "5 \r\nhello\r\n0\r\n\r\n", "5\r\nhello0\r\n\r\n", "-5\r\n", "\r\n",
-                             "fffffffffffffffff\r\n", "5;a\rb\r\nhello\r\n", "5;\r\nhello\r\n",
+  for (const char* chunks : {"5\nhello\r\n0\r\n\r\n", "5 \r\nhello\r\n0\r\n\r\n", "5\r\nhello0\r\n\r\n", "-5\r\n",
+                             "\r\n", "fffffffffffffffff\r\n", "5;a\rb\r\nhello\r\n", "5;\r\nhello\r\n",
                              "5;a=\"b\r\nhello\r\n", "5;a=\"b\" \r\nhello\r\n", "5\r\nhello\n0\r\n\r\n"}) {
     const std::string log = exchange(std::string("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n") + chunks, "");
     EXPECT_NE(log.find("> invalid"), std::string::npos) << chunks << log;

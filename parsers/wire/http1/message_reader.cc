@@ -12,9 +12,7 @@ bool token_char(char c) {
   if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) return true;
   return c != 0 && std::strchr("!#$%&'*+-.^_`|~", c) != nullptr;
 }
-bool token(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), token_char);
-}
+bool token(std::string_view text) { return !text.empty() && std::all_of(text.begin(), text.end(), token_char); }
 bool digit(char c) { return c >= '0' && c <= '9'; }
 
 // "HTTP/1.0" or "HTTP/1.1": 10 or 11; 0 for anything else.
@@ -41,7 +39,8 @@ bool target_valid(std::string_view target, bool connect) {
   return authority.find_first_of("#\"<>\\^`{|}") == std::string_view::npos;
 }
 
-constexpr std::string_view kMethods[] = {"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "CONNECT", "TRACE"};
+constexpr std::string_view kMethods[] = {"GET",  "POST",    "PUT",     "DELETE", "PATCH",
+                                         "HEAD", "OPTIONS", "CONNECT", "TRACE"};
 
 }  // namespace
 
@@ -227,8 +226,7 @@ bool MessageReader::status_line(std::string_view text) {
   for (const char c : text.substr(12)) {
     if ((static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f) return false;
   }
-  response_head_.status =
-      static_cast<std::uint32_t>((text[9] - '0') * 100 + (text[10] - '0') * 10 + (text[11] - '0'));
+  response_head_.status = static_cast<std::uint32_t>((text[9] - '0') * 100 + (text[10] - '0') * 10 + (text[11] - '0'));
   return true;
 }
 
@@ -244,7 +242,8 @@ std::string_view MessageReader::field_line(std::string_view text) {
     if (name == "content-length" || name == "transfer-encoding") return "folded framing field";
     const std::string_view more = http::trim(text);
     const std::size_t hidden = more.find(':');
-    if (request_ && hidden != std::string_view::npos && token(more.substr(0, hidden))) return "a field in a folded line";
+    if (request_ && hidden != std::string_view::npos && token(more.substr(0, hidden)))
+      return "a field in a folded line";
     into.extend_last(more);
     return {};
   }
@@ -253,8 +252,8 @@ std::string_view MessageReader::field_line(std::string_view text) {
   if (into.size() >= limits::kHeaders) return "too many fields";
   if (state_ == State::kTrailers && request_) {
     const std::string_view name = text.substr(0, colon);
-    const bool framing = http::equals_ignoring_case(name, "content-length") ||
-                         http::equals_ignoring_case(name, "transfer-encoding");
+    const bool framing =
+        http::equals_ignoring_case(name, "content-length") || http::equals_ignoring_case(name, "transfer-encoding");
     if (framing) return "framing field in the trailers";
   }
   into.add(text.substr(0, colon), http::trim(text.substr(colon + 1)));
@@ -309,17 +308,28 @@ Framing MessageReader::announced_framing() {
 
 void MessageReader::begin_body(Framing framing, const std::uint8_t* after) {
   switch (framing) {
-    case Framing::kNone: end_message(after); return;
-    case Framing::kLength: state_ = State::kBody; return;
+    case Framing::kNone:
+      end_message(after);
+      return;
+    case Framing::kLength:
+      state_ = State::kBody;
+      return;
     case Framing::kChunked:
       remaining_ = 0;
       size_digits_ = 0;
       head_bytes_ = 0;
       state_ = State::kChunkSize;
       return;
-    case Framing::kUntilEnd: state_ = State::kUntilEnd; return;
-    case Framing::kTunnel: state_ = State::kTunnel; return;
-    case Framing::kInvalid: state_ = State::kBody; invalid("ambiguous framing"); return;
+    case Framing::kUntilEnd:
+      state_ = State::kUntilEnd;
+      return;
+    case Framing::kTunnel:
+      state_ = State::kTunnel;
+      return;
+    case Framing::kInvalid:
+      state_ = State::kBody;
+      invalid("ambiguous framing");
+      return;
   }
 }
 
@@ -356,8 +366,8 @@ const std::uint8_t* MessageReader::chunk_size(const std::uint8_t* p, const std::
     const char c = static_cast<char>(*p);
     const bool forgiving = !request_ && options_.bare_line_feed;
     const bool may_end = size_digits_ != 0 && (state_ != State::kChunkExtension || extension_ == Extension::kInName ||
-                                               extension_ == Extension::kValue ||
-                                               extension_ == Extension::kInValue || extension_ == Extension::kAfterQuoted);
+                                               extension_ == Extension::kValue || extension_ == Extension::kInValue ||
+                                               extension_ == Extension::kAfterQuoted);
     if (c == '\n' && (state_ == State::kChunkSizeLf || (forgiving && may_end))) {
       state_ = remaining_ == 0 ? State::kTrailers : State::kChunkData;
       head_bytes_ = 0;
@@ -488,7 +498,8 @@ ParseState sniff_request(std::span<const std::uint8_t> bytes) {
     if ((c < 'A' || c > 'Z') && c != '-') return ParseState::kInvalid;
   }
   const std::size_t line = text.find('\n');
-  if (line == std::string_view::npos) return text.size() < kSyncLineBytes ? ParseState::kNeedMore : ParseState::kInvalid;
+  if (line == std::string_view::npos)
+    return text.size() < kSyncLineBytes ? ParseState::kNeedMore : ParseState::kInvalid;
   std::string_view first = text.substr(0, line);
   if (first.ends_with('\r')) first.remove_suffix(1);
   return first.ends_with(" HTTP/1.1") || first.ends_with(" HTTP/1.0") ? ParseState::kDone : ParseState::kInvalid;

@@ -1,5 +1,6 @@
-// One direction of an HTTP/1 connection: start line, fields, framing, body. Knows nothing of the other direction; whoever
-// owns both answers the two questions that need it (does this response have a body, has the connection become a tunnel).
+// One direction of an HTTP/1 connection: start line, fields, framing, body. Knows nothing of the other direction;
+// whoever owns both answers the two questions that need it (does this response have a body, has the connection become a
+// tunnel).
 //
 //   state     | bytes                    | next
 //   ----------+--------------------------+------------------------------------------------------------
@@ -49,7 +50,9 @@ class MessageReader {
 
   // From the next byte on everything is on_tunnel's.
   void become_tunnel() { state_ = State::kTunnel; }
-  void leave_tunnel() { if (state_ == State::kTunnel) state_ = State::kStart; }
+  void leave_tunnel() {
+    if (state_ == State::kTunnel) state_ = State::kStart;
+  }
 
   bool is_request() const { return request_; }
   bool in_message() const { return state_ >= State::kLine && state_ <= State::kUntilEnd && !tentative_; }
@@ -65,9 +68,20 @@ class MessageReader {
 
  private:
   enum class State : std::uint8_t {
-    kSync, kStart,
-    kLine, kBody, kChunkSize, kChunkExtension, kChunkSizeLf, kChunkData, kChunkCr, kChunkLf, kTrailers, kUntilEnd,
-    kTunnel, kClosed,
+    kSync,
+    kStart,
+    kLine,
+    kBody,
+    kChunkSize,
+    kChunkExtension,
+    kChunkSizeLf,
+    kChunkData,
+    kChunkCr,
+    kChunkLf,
+    kTrailers,
+    kUntilEnd,
+    kTunnel,
+    kClosed,
   };
 
   const std::uint8_t* step(const std::uint8_t* p, const std::uint8_t* end);
@@ -96,8 +110,8 @@ class MessageReader {
   const http::Options options_;
   Events& events_;
   State state_;
-  bool tentative_ = false;   // found by sync: not reported before the head is whole
-  bool close_ = false;       // this message is the last one
+  bool tentative_ = false;  // found by sync: not reported before the head is whole
+  bool close_ = false;      // this message is the last one
   bool first_line_ = true;
   std::uint8_t size_digits_ = 0;  // of the chunk size
   enum class Extension : std::uint8_t { kName, kInName, kValue, kInValue, kQuoted, kEscaped, kAfterQuoted };
@@ -105,7 +119,7 @@ class MessageReader {
   std::uint64_t remaining_ = 0;
   std::uint64_t message_pos_ = 0;
   std::size_t head_bytes_ = 0;
-  std::string line_;         // a line cut by the end of a piece
+  std::string line_;  // a line cut by the end of a piece
   http::RequestHead request_head_;
   http::ResponseHead response_head_;
   http::Fields trailers_;
@@ -113,8 +127,8 @@ class MessageReader {
   std::uint64_t pos_ = 0;
 };
 
-// Whether bytes that a client sends first can be an HTTP/1 request: kDone yes, kNeedMore perhaps, kInvalid no. The HTTP/2
-// preface is no HTTP/1 request.
+// Whether bytes that a client sends first can be an HTTP/1 request: kDone yes, kNeedMore perhaps, kInvalid no. The
+// HTTP/2 preface is no HTTP/1 request.
 ParseState sniff_request(std::span<const std::uint8_t> bytes);
 ParseState sniff_response(std::span<const std::uint8_t> bytes);
 

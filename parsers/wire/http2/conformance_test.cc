@@ -1,5 +1,5 @@
-// hpack-test-case: header blocks of 15 encoders. http2-frame-test-case: single frames, valid and not. Both are JSON, read
-// by our own digest.
+// hpack-test-case: header blocks of 15 encoders. http2-frame-test-case: single frames, valid and not. Both are JSON,
+// read by our own digest.
 #include <gtest/gtest.h>
 
 #include "parsers/wire/http2/frame_reader.h"

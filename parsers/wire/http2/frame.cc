@@ -55,8 +55,8 @@ FrameError check_header(const FrameHeader& header, std::uint32_t max_frame_bytes
 
 FrameError read_payload(const FrameHeader& header, std::span<const std::uint8_t> bytes, Payload& out) {
   out = {};
-  const bool paddable = header.type == FrameType::kData || header.type == FrameType::kHeaders ||
-                        header.type == FrameType::kPushPromise;
+  const bool paddable =
+      header.type == FrameType::kData || header.type == FrameType::kHeaders || header.type == FrameType::kPushPromise;
   if (paddable && header.has(flag::kPadded)) {
     if (bytes.empty()) return FrameError::kFrameSize;
     out.padding = bytes[0];
@@ -102,15 +102,23 @@ bool plausible(const FrameHeader& header, bool reserved_bit, bool to_server) {
   if (check_header(header, kMaxFrameBytes) != FrameError::kNone) return false;
   std::uint8_t allowed = 0;
   switch (header.type) {
-    case FrameType::kData: allowed = flag::kEndStream | flag::kPadded; break;
+    case FrameType::kData:
+      allowed = flag::kEndStream | flag::kPadded;
+      break;
     case FrameType::kHeaders:
       allowed = flag::kEndStream | flag::kEndHeaders | flag::kPadded | flag::kPriority;
       break;
     case FrameType::kPushPromise:
-    case FrameType::kContinuation: return false;  // PUSH_PROMISE is gone from practice, CONTINUATION never comes first
-    case FrameType::kSettings: allowed = flag::kAck; break;
-    case FrameType::kPing: allowed = flag::kAck; break;
-    default: break;
+    case FrameType::kContinuation:
+      return false;  // PUSH_PROMISE is gone from practice, CONTINUATION never comes first
+    case FrameType::kSettings:
+      allowed = flag::kAck;
+      break;
+    case FrameType::kPing:
+      allowed = flag::kAck;
+      break;
+    default:
+      break;
   }
   if ((header.flags & ~allowed) != 0) return false;
   if (header.type == FrameType::kData && header.length == 0 && !header.has(flag::kEndStream)) return false;

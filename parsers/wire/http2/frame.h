@@ -7,12 +7,20 @@
 namespace penstock::parsers::wire::http2 {
 
 inline constexpr std::size_t kFrameHeaderBytes = 9;
-inline constexpr std::uint32_t kDefaultFrameBytes = 16384;       // SETTINGS_MAX_FRAME_SIZE before any SETTINGS
+inline constexpr std::uint32_t kDefaultFrameBytes = 16384;  // SETTINGS_MAX_FRAME_SIZE before any SETTINGS
 inline constexpr std::uint32_t kMaxFrameBytes = (1u << 24) - 1;
 
 enum class FrameType : std::uint8_t {
-  kData = 0, kHeaders = 1, kPriority = 2, kRstStream = 3, kSettings = 4, kPushPromise = 5, kPing = 6, kGoaway = 7,
-  kWindowUpdate = 8, kContinuation = 9,
+  kData = 0,
+  kHeaders = 1,
+  kPriority = 2,
+  kRstStream = 3,
+  kSettings = 4,
+  kPushPromise = 5,
+  kPing = 6,
+  kGoaway = 7,
+  kWindowUpdate = 8,
+  kContinuation = 9,
 };
 
 namespace flag {

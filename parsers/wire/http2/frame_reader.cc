@@ -9,7 +9,9 @@ namespace penstock::parsers::wire::http2 {
 FrameReader::FrameReader(bool to_server, Start start, Events& events)
     : to_server_(to_server),
       events_(events),
-      state_(start == Start::kPreface ? State::kPreface : start == Start::kFrame ? State::kHeader : State::kSync),
+      state_(start == Start::kPreface ? State::kPreface
+             : start == Start::kFrame ? State::kHeader
+                                      : State::kSync),
       // The SETTINGS of a connection that was joined were not seen.
       max_frame_bytes_(start == Start::kUnknown ? kMaxFrameBytes : kDefaultFrameBytes) {}
 

@@ -66,11 +66,11 @@ class FrameReader {
   const bool to_server_;
   Events& events_;
   State state_;
-  std::size_t have_ = 0;              // bytes of the preface or header
+  std::size_t have_ = 0;  // bytes of the preface or header
   std::array<std::uint8_t, kFrameHeaderBytes> head_{};
   FrameHeader header_;
   std::uint32_t max_frame_bytes_;
-  std::uint32_t remaining_ = 0;       // of the payload
+  std::uint32_t remaining_ = 0;  // of the payload
   std::uint32_t padding_ = 0;
   std::uint64_t frame_pos_ = 0;
   std::uint64_t boundary_ = 0;

@@ -12,7 +12,8 @@ namespace penstock::parsers::wire::http2 {
 namespace {
 
 constexpr std::uint32_t kEntryBytes = 33;  // RFC 7541 §4.1: name and value plus 32
-// Broken blocks before a direction is given up: each costs a table of placeholders, and nobody sends that many by accident.
+// Broken blocks before a direction is given up: each costs a table of placeholders, and nobody sends that many by
+// accident.
 constexpr std::uint32_t kFailures = 16;
 
 }  // namespace

@@ -1,6 +1,7 @@
-// HPACK decoding by nghttp2, plus what an observer needs and an endpoint does not: going on in the middle of a connection.
-// An inflater that starts cold fails for good at the first index it does not know. This one is filled with placeholders
-// instead, so that every index decodes: fields that were sent before observation began are called "?" and have no value.
+// HPACK decoding by nghttp2, plus what an observer needs and an endpoint does not: going on in the middle of a
+// connection. An inflater that starts cold fails for good at the first index it does not know. This one is filled with
+// placeholders instead, so that every index decodes: fields that were sent before observation began are called "?" and
+// have no value.
 #pragma once
 
 #include <cstdint>
@@ -27,9 +28,9 @@ class Hpack {
 
   // The peer of the encoder announced SETTINGS_HEADER_TABLE_SIZE and the encoder has acknowledged it.
   void change_table_size(std::uint32_t bytes);
-  // Decodes one whole header block into `fields`, which is cleared first; what is beyond the bounds of a head is left out.
-  // False: it is broken, or refers to what cannot be known; the table is unknown from here on and has been filled with
-  // placeholders. After too many of them it is false for good.
+  // Decodes one whole header block into `fields`, which is cleared first; what is beyond the bounds of a head is left
+  // out. False: it is broken, or refers to what cannot be known; the table is unknown from here on and has been filled
+  // with placeholders. After too many of them it is false for good.
   bool decode(std::span<const std::uint8_t> block, http::Fields& fields);
   // Bytes were lost: header blocks may have been among them.
   void forget();
@@ -38,12 +39,14 @@ class Hpack {
  private:
   bool run(std::span<const std::uint8_t> block, http::Fields& fields);
   void make(std::uint32_t table_bytes);
-  struct Delete { void operator()(nghttp2_hd_inflater* inflater) const; };
+  struct Delete {
+    void operator()(nghttp2_hd_inflater* inflater) const;
+  };
   std::unique_ptr<nghttp2_hd_inflater, Delete> inflater_;
   std::uint32_t table_bytes_ = kDefaultTableBytes;
   bool cold_;
-  bool begun_ = false;  // a block was decoded since the table was last filled
-  bool stale_ = true;   // the inflater is made when a block needs it
+  bool begun_ = false;     // a block was decoded since the table was last filled
+  bool stale_ = true;      // the inflater is made when a block needs it
   bool enlarged_ = false;  // a larger table than was announced has been tried
   std::uint32_t failures_ = 0;
 };

@@ -195,7 +195,8 @@ Connection::Stream& Connection::open_stream(std::uint32_t id) {
 void Connection::request_block(std::uint32_t id, bool end_of_stream, std::uint64_t begin, std::uint64_t end) {
   const auto found = streams_.find(id);
   if (found != streams_.end()) {
-    // Trailers. Or, joined late, a request that shows up behind its own answer: that stream has been reported without it.
+    // Trailers. Or, joined late, a request that shows up behind its own answer: that stream has been reported without
+    // it.
     const bool trailers = found->second.request_head && !found->second.request_ended;
     if (trailers && end_of_stream) end_stream(true, id, decoded_, end);
     last_request_ = std::max(last_request_, id);
@@ -332,7 +333,8 @@ std::uint64_t Connection::settled_pos() const {
 
 ParseState sniff_preface(std::span<const std::uint8_t> bytes) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (text.size() >= kClientPreface.size()) return text.starts_with(kClientPreface) ? ParseState::kDone : ParseState::kInvalid;
+  if (text.size() >= kClientPreface.size())
+    return text.starts_with(kClientPreface) ? ParseState::kDone : ParseState::kInvalid;
   return kClientPreface.starts_with(text) ? ParseState::kNeedMore : ParseState::kInvalid;
 }
 

@@ -1,10 +1,9 @@
-// An HTTP/2 connection, both directions: frames, header blocks over CONTINUATION, padding, SETTINGS that change the HPACK
-// tables, any number of interleaved streams, RST_STREAM, trailers, interim answers, extended CONNECT; with prior knowledge
-// or after an Upgrade from HTTP/1.
-// Joined in the middle: frames are found by content, header fields that were indexed before are unknown ("?", and the head
-// is marked `guessed`), streams whose request went by unseen begin with their answer; streams of which no head was seen are
-// not reported.
-// Memory: the frame and the header block being read (bounded), two HPACK tables, one record per open stream (bounded).
+// An HTTP/2 connection, both directions: frames, header blocks over CONTINUATION, padding, SETTINGS that change the
+// HPACK tables, any number of interleaved streams, RST_STREAM, trailers, interim answers, extended CONNECT; with prior
+// knowledge or after an Upgrade from HTTP/1. Joined in the middle: frames are found by content, header fields that were
+// indexed before are unknown ("?", and the head is marked `guessed`), streams whose request went by unseen begin with
+// their answer; streams of which no head was seen are not reported. Memory: the frame and the header block being read
+// (bounded), two HPACK tables, one record per open stream (bounded).
 #pragma once
 
 #include <cstdint>
@@ -25,7 +24,8 @@ class Connection final : private FrameReader::Events {
  public:
   explicit Connection(http::Sink& sink, http::Options options = {});
 
-  // After `Upgrade: h2c` and 101: stream 1 is the upgraded request, whose end was seen; the sink gets its answer as stream
+  // After `Upgrade: h2c` and 101: stream 1 is the upgraded request, whose end was seen; the sink gets its answer as
+  // stream
   // 1. `settings`: the payload of the HTTP2-Settings field, decoded.
   void adopt_upgraded(std::span<const std::uint8_t> settings);
 
@@ -40,13 +40,13 @@ class Connection final : private FrameReader::Events {
 
  private:
   struct Stream {
-    std::uint64_t begin_pos = 0;    // of the request's HEADERS
+    std::uint64_t begin_pos = 0;  // of the request's HEADERS
     bool request_head = false;
     bool request_ended = false;
     bool response_head = false;
     bool response_ended = false;
-    bool connect = false;           // its request ends with its head (RFC 9113 §8.5, RFC 8441)
-    bool tunnel = false;            // and was granted: DATA of both directions is the tunnel's
+    bool connect = false;  // its request ends with its head (RFC 9113 §8.5, RFC 8441)
+    bool tunnel = false;   // and was granted: DATA of both directions is the tunnel's
   };
   struct Half {
     Half(bool to_server, FrameReader::Start start, Events& events)
@@ -87,7 +87,7 @@ class Connection final : private FrameReader::Events {
   std::unordered_map<std::uint32_t, Stream> streams_;
   bool requests_lost_;              // answers may be to requests that were not seen
   std::uint32_t last_request_ = 0;  // ids only rise (RFC 9113 §5.1.1)
-  http::Fields decoded_;          // scratch of the block being decoded
+  http::Fields decoded_;            // scratch of the block being decoded
 };
 
 // Whether the first bytes of a client are HTTP/2 with prior knowledge: kDone, kNeedMore or kInvalid.

@@ -73,8 +73,8 @@ TEST(Http2, OneExchange) {
             headers(server, 1, {{":status", "200"}, {"content-type", "text/event-stream"}}), data(1, "answer"),
             headers(server, 1, {{"grpc-status", "0"}}, flag::kEndStream)});
   EXPECT_EQ(converse(to_server, to_client),
-            "1 > POST /v1/x api.example @33 | x: /v1/x\n1 > body @" +
-                std::to_string(to_server.find("ques")) + " question\n1 > end @" + std::to_string(to_server.size() - 13) +
+            "1 > POST /v1/x api.example @33 | x: /v1/x\n1 > body @" + std::to_string(to_server.find("ques")) +
+                " question\n1 > end @" + std::to_string(to_server.size() - 13) +
                 "\n1 < interim 103\n1 < 200 | content-type: text/event-stream\n1 < body @" +
                 std::to_string(to_client.find("answer")) + " answer\n1 < end complete | grpc-status: 0\nsettled " +
                 std::to_string(to_server.size()) + "\n");
@@ -88,10 +88,14 @@ TEST(Http2, PaddingPriorityAndContinuation) {
       kHello + frame(FrameType::kHeaders, flag::kPadded | flag::kPriority | flag::kEndStream, 1, padded) +
       frame(FrameType::kContinuation, 0, 1, block.substr(5, 3)) +
       frame(FrameType::kContinuation, flag::kEndHeaders, 1, block.substr(8));
-  const std::string to_client =
-      frame(FrameType::kSettings, 0, 0, "") + frame(FrameType::kHeaders, flag::kEndHeaders, 1, "\x88") +
-      data(1, "\x04" "okPADS", flag::kPadded) + data(1, std::string("\x02\0\0", 3), flag::kPadded) +
-      data(1, std::string(1, '\0'), flag::kPadded | flag::kEndStream);
+  const std::string to_client = frame(FrameType::kSettings, 0, 0, "") +
+                                frame(FrameType::kHeaders, flag::kEndHeaders, 1, "\x88") +
+                                data(1,
+                                     "\x04"
+                                     "okPADS",
+                                     flag::kPadded) +
+                                data(1, std::string("\x02\0\0", 3), flag::kPadded) +
+                                data(1, std::string(1, '\0'), flag::kPadded | flag::kEndStream);
   EXPECT_EQ(converse(to_server, to_client),
             "1 > POST /p api.example @33 | x: /p\n1 > end @" + std::to_string(to_server.size()) +
                 "\n1 < 200\n1 < body @" + std::to_string(to_client.find("ok")) + " ok\n1 < end complete\nsettled " +
@@ -112,7 +116,8 @@ TEST(Http2, ManyStreamsInterleave) {
                frame(FrameType::kRstStream, 0, 3, std::string(4, '\0'));
   const std::string log = converse(to_server, to_client);
   EXPECT_NE(log.find("5 < body @48 C\n5 < end complete\n1 < body @58 a\n1 < end complete\n3 < end reset\n"),
-            std::string::npos) << log;
+            std::string::npos)
+      << log;
   EXPECT_TRUE(log.ends_with("settled " + std::to_string(to_server.size()) + "\n")) << log;
 }
 
@@ -154,8 +159,11 @@ TEST(Http2, JoinedInTheMiddleKeepsWhatCanBeKnown) {
   Encoder client, server;
   // Before observation began the dynamic tables of both sides were filled: authority and key are indices from now on
   // (nghttp2 never indexes a path).
-  const FieldList warm = {{":method", "POST"}, {":scheme", "https"}, {":path", "/v1/messages"},
-                          {":authority", "api.example"}, {"x-api-key", "k"}};
+  const FieldList warm = {{":method", "POST"},
+                          {":scheme", "https"},
+                          {":path", "/v1/messages"},
+                          {":authority", "api.example"},
+                          {"x-api-key", "k"}};
   client.block(warm);
   server.block({{":status", "200"}, {"content-type", "application/json"}, {"server", "s"}});
   FieldList next = warm;
@@ -191,10 +199,10 @@ TEST(Http2, JoinedBehindALargerTable) {
   FieldList large = request("/v1/x");
   for (int i = 0; i < 300; ++i) large.emplace_back("name-" + std::to_string(i), std::string(20, 'v'));
   client.block(large);
-  const std::string log =
-      converse(join({headers(client, 11, large, flag::kEndStream), headers(client, 13, {{"fresh", "f"}}, flag::kEndStream),
-                     headers(client, 15, {{"fresh", "f"}}, flag::kEndStream)}),
-               "", {.joined = true});
+  const std::string log = converse(
+      join({headers(client, 11, large, flag::kEndStream), headers(client, 13, {{"fresh", "f"}}, flag::kEndStream),
+            headers(client, 15, {{"fresh", "f"}}, flag::kEndStream)}),
+      "", {.joined = true});
   EXPECT_EQ(log.find("invalid"), std::string::npos) << log;
   EXPECT_NE(log.find("15 >    @"), std::string::npos) << log;
   EXPECT_NE(log.find("| fresh: f\n15 > end"), std::string::npos) << log;
@@ -211,7 +219,8 @@ TEST(Http2, AHoleInsideDataIsSkipped) {
   connection.feed(Direction::kToServer, head.size() + 16, bytes(body.substr(16)));
   const std::string log = recorder.log();
   EXPECT_NE(log.find(" 01\n1 > loss 5\n1 > body @" + std::to_string(head.size() + 16) + " 789\n1 > end"),
-            std::string::npos) << log;
+            std::string::npos)
+      << log;
 }
 
 TEST(Http2, ALargerHoleCostsTheTableButNotTheConnection) {
@@ -220,8 +229,8 @@ TEST(Http2, ALargerHoleCostsTheTableButNotTheConnection) {
   Connection connection(recorder);
   const std::string head = kHello + headers(client, 1, request("/a"));
   headers(client, 3, request("/lost"));
-  const std::string next = join({headers(client, 5, request("/lost"), flag::kEndStream),
-                                 headers(client, 7, request("/b"), flag::kEndStream)});
+  const std::string next = join(
+      {headers(client, 5, request("/lost"), flag::kEndStream), headers(client, 7, request("/b"), flag::kEndStream)});
   connection.feed(Direction::kToServer, 0, bytes(head));
   connection.gap(Direction::kToServer, 0);
   connection.feed(Direction::kToServer, 1000, bytes(next));
@@ -237,8 +246,8 @@ TEST(Http2, UpgradedFromHttp1) {
   Connection connection(recorder);
   connection.adopt_upgraded(bytes(setting(1, 0)));
   connection.feed(Direction::kToServer, 0, bytes(kHello));
-  const std::string answer = frame(FrameType::kSettings, 0, 0, "") + headers(server, 1, {{":status", "200"}}) +
-                             data(1, "x", flag::kEndStream);
+  const std::string answer =
+      frame(FrameType::kSettings, 0, 0, "") + headers(server, 1, {{":status", "200"}}) + data(1, "x", flag::kEndStream);
   connection.feed(Direction::kToClient, 0, bytes(answer));
   EXPECT_TRUE(recorder.log().ends_with("1 < end complete\n")) << recorder.log();
 }
@@ -252,7 +261,9 @@ TEST(Http2, ExtendedConnectNamesItsProtocol) {
 
 TEST(Http2, BrokenFramesAreSkippedUntilTheNextPlausibleOne) {
   for (const std::string& bad : {
-           frame(FrameType::kData, flag::kPadded, 1, "\x09" "abc"),
+           frame(FrameType::kData, flag::kPadded, 1,
+                 "\x09"
+                 "abc"),
            frame(FrameType::kSettings, 0, 0, "12345"),
            frame(FrameType::kPing, 0, 3, "12345678"),
            frame(FrameType::kContinuation, flag::kEndHeaders, 1, "x"),
@@ -271,7 +282,11 @@ TEST(Http2, AHeaderBombIsBounded) {
   http::Recorder recorder;
   Connection connection(recorder);
   // One field of 4000 bytes enters the table, then 16,000 one-byte references to it.
-  std::string block = std::string("\x40\x01" "b\x7f\xa1\x1e", 6) + std::string(4000, 'v');
+  std::string block = std::string(
+                          "\x40\x01"
+                          "b\x7f\xa1\x1e",
+                          6) +
+                      std::string(4000, 'v');
   block += std::string(16000, '\xbe');
   std::string wire = kHello;
   for (std::size_t at = 0; at < block.size(); at += 10000) {

@@ -243,12 +243,23 @@ Decoder::Decoder(std::string_view content_encoding, Bounds bounds) : bounds_(bou
   while (true) {
     const std::size_t comma = content_encoding.find(',');
     switch (coding_of(content_encoding.substr(0, comma))) {
-      case Coding::kIdentity: break;
-      case Coding::kGzip: stages_.push_back(std::make_unique<Zlib>(Zlib::Kind::kGzip)); break;
-      case Coding::kDeflate: stages_.push_back(std::make_unique<Zlib>(Zlib::Kind::kDeflate)); break;
-      case Coding::kBrotli: stages_.push_back(std::make_unique<Brotli>()); break;
-      case Coding::kZstd: stages_.push_back(std::make_unique<Zstd>()); break;
-      case Coding::kUnknown: state_ = ParseState::kInvalid; break;
+      case Coding::kIdentity:
+        break;
+      case Coding::kGzip:
+        stages_.push_back(std::make_unique<Zlib>(Zlib::Kind::kGzip));
+        break;
+      case Coding::kDeflate:
+        stages_.push_back(std::make_unique<Zlib>(Zlib::Kind::kDeflate));
+        break;
+      case Coding::kBrotli:
+        stages_.push_back(std::make_unique<Brotli>());
+        break;
+      case Coding::kZstd:
+        stages_.push_back(std::make_unique<Zstd>());
+        break;
+      case Coding::kUnknown:
+        state_ = ParseState::kInvalid;
+        break;
     }
     if (stages_.size() > limits::kContentCodings) {
       state_ = ParseState::kLimit;

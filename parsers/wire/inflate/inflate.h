@@ -1,7 +1,7 @@
-// Content codings: gzip (any number of members), deflate (zlib and raw), br, zstd, and stacks of them. Streaming: whatever
-// can be decoded from the bytes so far is delivered before feed() returns, so that server-sent events are seen as they come.
-// Bounded: total output, output to input ratio (bombs), and the window (zstd 8 MiB as RFC 9659 says, br 16 MiB).
-// A body that is labelled gzip or zstd and does not begin like it is passed through: labels lie.
+// Content codings: gzip (any number of members), deflate (zlib and raw), br, zstd, and stacks of them. Streaming:
+// whatever can be decoded from the bytes so far is delivered before feed() returns, so that server-sent events are seen
+// as they come. Bounded: total output, output to input ratio (bombs), and the window (zstd 8 MiB as RFC 9659 says, br
+// 16 MiB). A body that is labelled gzip or zstd and does not begin like it is passed through: labels lie.
 #pragma once
 
 #include <cstdint>
@@ -36,14 +36,15 @@ class Stage;
 
 class Decoder {
  public:
-  // `content_encoding`: the field's value ("gzip", "br, gzip"), empty for none. An unknown coding makes every feed() end
-  // in kInvalid, as does a stack of more than limits::kContentCodings.
+  // `content_encoding`: the field's value ("gzip", "br, gzip"), empty for none. An unknown coding makes every feed()
+  // end in kInvalid, as does a stack of more than limits::kContentCodings.
   explicit Decoder(std::string_view content_encoding, Bounds bounds = {});
   ~Decoder();
   Decoder(Decoder&&) noexcept;
   Decoder& operator=(Decoder&&) noexcept;
 
-  // Without any coding `bytes` are passed on as they are, not copied. After kInvalid or kLimit nothing more is delivered.
+  // Without any coding `bytes` are passed on as they are, not copied. After kInvalid or kLimit nothing more is
+  // delivered.
   ParseState feed(std::span<const std::uint8_t> bytes, Output& output);
   // The body has ended. kDone: the coded stream had ended too; kNeedMore: it is cut.
   ParseState finish();

@@ -20,13 +20,19 @@ DigestOptions everything(bool strict) {
 
 void expect_same(const Value& ours, const google::protobuf::Value& theirs, const std::string& where) {
   switch (theirs.kind_case()) {
-    case Theirs::kNullValue: EXPECT_TRUE(ours.is_null()) << where; break;
-    case Theirs::kBoolValue: EXPECT_EQ(ours.as_bool(), theirs.bool_value()) << where; break;
+    case Theirs::kNullValue:
+      EXPECT_TRUE(ours.is_null()) << where;
+      break;
+    case Theirs::kBoolValue:
+      EXPECT_EQ(ours.as_bool(), theirs.bool_value()) << where;
+      break;
     case Theirs::kNumberValue:
       if (!ours.complete()) break;  // longer than kJsonNumberBytes: known to be unusable
       EXPECT_EQ(ours.as_double(), theirs.number_value()) << where;
       break;
-    case Theirs::kStringValue: EXPECT_EQ(ours.as_string(), theirs.string_value()) << where; break;
+    case Theirs::kStringValue:
+      EXPECT_EQ(ours.as_string(), theirs.string_value()) << where;
+      break;
     case Theirs::kListValue: {
       ASSERT_TRUE(ours.is_array()) << where;
       ASSERT_EQ(ours.size(), static_cast<std::size_t>(theirs.list_value().values_size())) << where;
@@ -41,7 +47,8 @@ void expect_same(const Value& ours, const google::protobuf::Value& theirs, const
       ASSERT_TRUE(ours.is_object()) << where;
       for (const auto& [key, value] : theirs.struct_value().fields()) expect_same(ours[key], value, where + "." + key);
       break;
-    case Theirs::KIND_NOT_SET: break;
+    case Theirs::KIND_NOT_SET:
+      break;
   }
 }
 
@@ -126,8 +133,23 @@ class Generator {
   }
   void string() {
     static constexpr std::string_view kPieces[] = {
-        "a", "text ", "\\n", "\\\"", "\\\\", "\\/", "\\u0041", "\\u00e9", "\\u20AC", "\\ud83d\\ude00", "é", "€",
-        "a longer piece of text that fills more than one vector register, and then some more of it", "{", "]", ",", ":"};
+        "a",
+        "text ",
+        "\\n",
+        "\\\"",
+        "\\\\",
+        "\\/",
+        "\\u0041",
+        "\\u00e9",
+        "\\u20AC",
+        "\\ud83d\\ude00",
+        "é",
+        "€",
+        "a longer piece of text that fills more than one vector register, and then some more of it",
+        "{",
+        "]",
+        ",",
+        ":"};
     out_ += '"';
     for (std::size_t i = pick(6); i != 0; --i) out_ += kPieces[pick(std::size(kPieces))];
     out_ += '"';
@@ -135,11 +157,21 @@ class Generator {
   void value(int depth) {
     space();
     switch (pick(depth > 5 ? 5 : 8)) {
-      case 0: out_ += "null"; break;
-      case 1: out_ += pick(2) == 0 ? "true" : "false"; break;
-      case 2: out_ += std::to_string(static_cast<std::int64_t>(random_()) - (1 << 30)); break;
-      case 3: out_ += std::to_string(pick(1000)) + "." + std::to_string(pick(1000)) + (pick(2) == 0 ? "e-3" : "E+5"); break;
-      case 4: string(); break;
+      case 0:
+        out_ += "null";
+        break;
+      case 1:
+        out_ += pick(2) == 0 ? "true" : "false";
+        break;
+      case 2:
+        out_ += std::to_string(static_cast<std::int64_t>(random_()) - (1 << 30));
+        break;
+      case 3:
+        out_ += std::to_string(pick(1000)) + "." + std::to_string(pick(1000)) + (pick(2) == 0 ? "e-3" : "E+5");
+        break;
+      case 4:
+        string();
+        break;
       case 5:
       case 6:
         out_ += '{';

@@ -14,8 +14,8 @@ bool is_blob(std::string_view head, std::uint64_t size) {
   bool mixed = false;
   for (const char c : head) {
     const bool upper = c >= 'A' && c <= 'Z';
-    const bool other = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/' || c == '-' || c == '_' ||
-                       c == '=';
+    const bool other =
+        (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/' || c == '-' || c == '_' || c == '=';
     if (!upper && !other) return false;
     mixed |= upper || (c >= '0' && c <= '9');
   }
@@ -249,7 +249,7 @@ bool Builder::make_room() {
     const std::uint32_t end = node.end == 0 ? size : node.end;
     if (end - i <= best_end - best_begin) continue;  // cannot free more
     std::uint32_t child = i + 1;
-    const std::uint32_t half = node.children / 2;    // the last child, which may be open, always stays
+    const std::uint32_t half = node.children / 2;  // the last child, which may be open, always stays
     for (std::uint32_t n = 0; n < half; ++n) child = nodes_[child].end;
     if (child - (i + 1) > best_end - best_begin) {
       best = i;
@@ -314,8 +314,7 @@ std::string_view Value::key() const {
 Value::Range Value::children(bool wanted) const {
   if (!wanted) return {};
   const std::uint32_t self = index();
-  const std::uint32_t end =
-      node_->end == 0 ? static_cast<std::uint32_t>(digest_->builder_.nodes_.size()) : node_->end;
+  const std::uint32_t end = node_->end == 0 ? static_cast<std::uint32_t>(digest_->builder_.nodes_.size()) : node_->end;
   return {Iterator(digest_, self + 1), Iterator(digest_, end)};
 }
 
@@ -349,12 +348,8 @@ Value Value::at(std::size_t position) const {
 std::optional<std::uint64_t> Value::as_uint() const {
   return is_number() && complete() ? to_uint(text()) : std::nullopt;
 }
-std::optional<std::int64_t> Value::as_int() const {
-  return is_number() && complete() ? to_int(text()) : std::nullopt;
-}
-std::optional<double> Value::as_double() const {
-  return is_number() && complete() ? to_double(text()) : std::nullopt;
-}
+std::optional<std::int64_t> Value::as_int() const { return is_number() && complete() ? to_int(text()) : std::nullopt; }
+std::optional<double> Value::as_double() const { return is_number() && complete() ? to_double(text()) : std::nullopt; }
 std::optional<std::uint64_t> Value::as_count() const {
   if (is_string() && complete() && !elided()) return to_uint(text());
   return as_uint();

@@ -1,17 +1,17 @@
-// A digest of a JSON document: everything that is small, and the sizes of everything that is not. It is built from pieces
-// as they arrive and can be read at any time, so a document that was cut still shows what came before the cut.
+// A digest of a JSON document: everything that is small, and the sizes of everything that is not. It is built from
+// pieces as they arrive and can be read at any time, so a document that was cut still shows what came before the cut.
 //
 //   json::Digest doc;
 //   doc.feed(piece); … doc.finish();
 //   std::optional<uint64_t> in = doc["usage"]["input_tokens"].as_uint();
 //   for (json::Value call : doc["choices"].items()) …
 //
-// Long strings keep their first bytes and their decoded length. Numbers stay text until asked for. The number of nodes and
-// the bytes of kept text are bounded: when a bound is reached the oldest elements of the largest array go (an agent's
-// conversation keeps its newest messages) and are counted; if there is none, what follows is counted only. Sizes
-// (text_bytes, blob_bytes, raw_bytes) include everything, kept or not.
-// clear() keeps the memory: no allocation per server-sent event. Not thread-safe. Values are views into the digest: they
-// die with the next feed() or clear(). Text is as it was sent and may hold any byte, invalid UTF-8 included.
+// Long strings keep their first bytes and their decoded length. Numbers stay text until asked for. The number of nodes
+// and the bytes of kept text are bounded: when a bound is reached the oldest elements of the largest array go (an
+// agent's conversation keeps its newest messages) and are counted; if there is none, what follows is counted only.
+// Sizes (text_bytes, blob_bytes, raw_bytes) include everything, kept or not. clear() keeps the memory: no allocation
+// per server-sent event. Not thread-safe. Values are views into the digest: they die with the next feed() or clear().
+// Text is as it was sent and may hold any byte, invalid UTF-8 included.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,8 @@ class Value;
 
 enum class Type : std::uint8_t { kAbsent, kNull, kBool, kNumber, kString, kArray, kObject };
 
-// Receives strings in full, whatever the digest keeps of them: JSON inside a string, base64 frames, text to be measured.
+// Receives strings in full, whatever the digest keeps of them: JSON inside a string, base64 frames, text to be
+// measured.
 class StringSink {
  public:
   virtual ~StringSink() = default;
@@ -60,8 +61,8 @@ struct DigestOptions {
 namespace detail {
 
 struct Node {
-  std::uint32_t end = 0;       // one past the last node of the subtree; 0 while it is open
-  std::uint32_t key_at = 0;    // offset into the text
+  std::uint32_t end = 0;     // one past the last node of the subtree; 0 while it is open
+  std::uint32_t key_at = 0;  // offset into the text
   std::uint32_t text_at = 0;
   std::uint32_t text_size = 0;
   std::uint32_t children = 0;  // kept
@@ -71,10 +72,10 @@ struct Node {
   bool truth = false;
   bool complete = false;
   bool blob = false;
-  std::uint64_t begin = 0;     // offset of the first byte in the document
+  std::uint64_t begin = 0;  // offset of the first byte in the document
   std::uint64_t raw_size = 0;
-  std::uint64_t bytes = 0;     // string: decoded length; container: text in it
-  std::uint64_t blobs = 0;     // container: blob bytes in it
+  std::uint64_t bytes = 0;  // string: decoded length; container: text in it
+  std::uint64_t blobs = 0;  // container: blob bytes in it
 };
 
 }  // namespace detail
@@ -135,7 +136,11 @@ class Value {
     Iterator() = default;
     Value operator*() const;
     Iterator& operator++();
-    Iterator operator++(int) { Iterator old = *this; ++*this; return old; }
+    Iterator operator++(int) {
+      Iterator old = *this;
+      ++*this;
+      return old;
+    }
     bool operator==(const Iterator& other) const { return index_ == other.index_; }
 
    private:
@@ -197,12 +202,12 @@ class Builder {
   ValueSink* sink_ = nullptr;
   const Digest* owner_ = nullptr;
   bool split_root_array_ = false;
-  std::uint64_t seen_ = 0;     // offset of the last byte fed, for raw_bytes of open values
+  std::uint64_t seen_ = 0;  // offset of the last byte fed, for raw_bytes of open values
 
  private:
   static constexpr std::uint32_t kMuted = ~0u;
   struct Frame {
-    std::uint32_t node;        // kMuted: not kept
+    std::uint32_t node;  // kMuted: not kept
     std::uint64_t text = 0;
     std::uint64_t blobs = 0;
   };
@@ -223,10 +228,10 @@ class Builder {
   std::uint32_t current_ = kMuted;  // node of the open string
   bool root_is_array_ = false;
   bool tapping_ = false;
-  bool muted_ = false;              // a bound was reached and nothing can be dropped
+  bool muted_ = false;  // a bound was reached and nothing can be dropped
   std::uint64_t string_at_ = 0;
   std::size_t head_size_ = 0;
-  char head_[64];                   // first bytes of the open string, to tell blobs from text
+  char head_[64];  // first bytes of the open string, to tell blobs from text
   // The key whose value comes next: the last bytes of the text.
   bool has_key_ = false;
   std::uint32_t key_at_ = 0;

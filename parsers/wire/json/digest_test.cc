@@ -15,10 +15,18 @@ using testing::Pieces;
 std::string show(const Value& value) {
   std::ostringstream out;
   switch (value.type()) {
-    case Type::kAbsent: out << "absent"; break;
-    case Type::kNull: out << "null"; break;
-    case Type::kBool: out << (*value.as_bool() ? "true" : "false"); break;
-    case Type::kNumber: out << value.number_text(); break;
+    case Type::kAbsent:
+      out << "absent";
+      break;
+    case Type::kNull:
+      out << "null";
+      break;
+    case Type::kBool:
+      out << (*value.as_bool() ? "true" : "false");
+      break;
+    case Type::kNumber:
+      out << value.number_text();
+      break;
     case Type::kString:
       out << '"' << *value.as_string() << '"';
       if (value.elided()) out << "+" << value.text_bytes() << "/" << value.blob_bytes();
@@ -52,7 +60,8 @@ std::string digest(std::string_view text, DigestOptions options = {}) {
 
 TEST(JsonDigest, AnswersQueries) {
   Digest doc;
-  doc.feed(R"({"id":"x","usage":{"input_tokens":12,"output_tokens":3.0,"cached":null,"neg":-1},"choices":[{"i":0},{"i":1}]})");
+  doc.feed(
+      R"({"id":"x","usage":{"input_tokens":12,"output_tokens":3.0,"cached":null,"neg":-1},"choices":[{"i":0},{"i":1}]})");
   EXPECT_EQ(doc.finish(), ParseState::kDone);
   EXPECT_EQ(doc["usage"]["input_tokens"].as_uint(), 12u);
   EXPECT_EQ(doc["usage"]["output_tokens"].as_uint(), 3u);
@@ -105,7 +114,8 @@ TEST(JsonDigest, ElidesLongStringsAndKnowsTheirLength) {
 
 TEST(JsonDigest, DropsTheOldestElementsOfTheLargestArray) {
   std::string text = R"({"model":"m","messages":[)";
-  for (int i = 0; i < 100; ++i) text += (i == 0 ? "" : ",") + std::string("{\"n\":") + std::to_string(i) + ",\"t\":\"abc\"}";
+  for (int i = 0; i < 100; ++i)
+    text += (i == 0 ? "" : ",") + std::string("{\"n\":") + std::to_string(i) + ",\"t\":\"abc\"}";
   text += R"(],"tools":[{"name":"a"},{"name":"b"}],"stream":true})";
   Digest doc(DigestOptions{.nodes = 40});
   doc.feed(text);
@@ -189,7 +199,8 @@ TEST(JsonValues, ABrokenLineCostsOneLine) {
 
 TEST(JsonDigest, AllocatesNothingOnceWarm) {
   Digest doc;
-  const std::string event = R"({"choices":[{"delta":{"content":"Hello"},"index":0}],"usage":{"a_rather_long_key_name":1}})";
+  const std::string event =
+      R"({"choices":[{"delta":{"content":"Hello"},"index":0}],"usage":{"a_rather_long_key_name":1}})";
   doc.feed(event);
   const std::size_t before = testing::allocations();
   for (int i = 0; i < 3; ++i) {

@@ -89,16 +89,18 @@ TEST(JsonScanner, SkipsWhatTheHandlerDoesNotWantAndStillCountsIt) {
   std::size_t decoded = 4;
   std::mt19937 random(7);
   for (int i = 0; i < 700; ++i) {
-    static constexpr struct { std::string_view raw; std::size_t decoded; } kKinds[] = {
-        {"\\n", 1}, {"\\\"", 1}, {"\\u00e9", 2}, {"\\ud83d\\ude00", 4}, {"\\ud83d ", 4}, {"\\\\", 1}, {"\\u20aC", 3}};
+    static constexpr struct {
+      std::string_view raw;
+      std::size_t decoded;
+    } kKinds[] = {{"\\n", 1},      {"\\\"", 1}, {"\\u00e9", 2}, {"\\ud83d\\ude00", 4},
+                  {"\\ud83d ", 4}, {"\\\\", 1}, {"\\u20aC", 3}};
     const auto& kind = kKinds[random() % std::size(kKinds)];
     const std::size_t plain = random() % 90;
     text.append(kind.raw).append(plain, 'x');
     decoded += kind.decoded + plain;
   }
   text += "\"]";
-  EXPECT_EQ(stream(text, 4),
-            "[0 '....'(" + std::to_string(decoded) + ") ]" + std::to_string(text.size()) + " ; done");
+  EXPECT_EQ(stream(text, 4), "[0 '....'(" + std::to_string(decoded) + ") ]" + std::to_string(text.size()) + " ; done");
 }
 
 TEST(JsonScanner, BoundsDepthKeysAndNumbers) {

@@ -1,13 +1,14 @@
-// An incremental JSON scanner: pieces of text in, events out. It keeps no text except a key or number that is cut by the
-// end of a piece. Strings are delivered decoded and in pieces; a handler that has seen enough of a string says so, and the
-// rest is skipped at memory speed while its decoded length is still counted.
+// An incremental JSON scanner: pieces of text in, events out. It keeps no text except a key or number that is cut by
+// the end of a piece. Strings are delivered decoded and in pieces; a handler that has seen enough of a string says so,
+// and the rest is skipped at memory speed while its decoded length is still counted.
 //
 // Two dialects:
 //   strict  RFC 8259 and nothing else (JSONTestSuite); invalid UTF-8 is passed through.
-//   stream  what programs send: control characters in strings, unknown escapes, NaN and Infinity are tolerated, so that one
+//   stream  what programs send: control characters in strings, unknown escapes, NaN and Infinity are tolerated, so that
+//   one
 //           odd byte in a prompt does not hide the usage behind it.
-// In both, a document that ends early has delivered everything before the cut; a number that touches the cut has not been
-// delivered, since its next digit is unknown.
+// In both, a document that ends early has delivered everything before the cut; a number that touches the cut has not
+// been delivered, since its next digit is unknown.
 //
 //   state            | byte                | event, next state
 //   -----------------+---------------------+-----------------------------------------------
@@ -93,16 +94,25 @@ class Scanner {
     if (state_ == State::kError) return error_;
     return state_ == State::kDone ? ParseState::kDone : ParseState::kNeedMore;
   }
-  bool in_string() const {
-    return state_ == State::kString || state_ == State::kEscape || state_ == State::kUnicode;
-  }
+  bool in_string() const { return state_ == State::kString || state_ == State::kEscape || state_ == State::kUnicode; }
   std::size_t depth() const { return depth_; }
   std::uint64_t offset() const { return offset_; }
 
  private:
   enum class State : std::uint8_t {
-    kValue, kFirstValue, kFirstKey, kKey, kColon, kAfterValue,
-    kString, kEscape, kUnicode, kNumber, kLiteral, kDone, kError,
+    kValue,
+    kFirstValue,
+    kFirstKey,
+    kKey,
+    kColon,
+    kAfterValue,
+    kString,
+    kEscape,
+    kUnicode,
+    kNumber,
+    kLiteral,
+    kDone,
+    kError,
   };
 
   static bool space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
@@ -453,7 +463,7 @@ class Scanner {
   bool is_key_ = false;
   bool wanted_ = true;
   Literal literal_ = Literal::kNull;
-  std::uint32_t matched_ = 0;         // characters of a literal or digits of \uXXXX
+  std::uint32_t matched_ = 0;  // characters of a literal or digits of \uXXXX
   std::uint32_t unicode_ = 0;
   std::uint32_t high_surrogate_ = 0;  // waits for its low half; 0: none
   std::size_t depth_ = 0;

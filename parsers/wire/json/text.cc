@@ -135,15 +135,30 @@ void NumberGrammar::add(char c) {
     case At::kStart:
       at_ = c == '-' ? At::kMinus : c == '0' ? At::kZero : digit(c) ? At::kInteger : At::kBad;
       return;
-    case At::kMinus: at_ = c == '0' ? At::kZero : digit(c) ? At::kInteger : At::kBad; return;
-    case At::kZero: at_ = c == '.' ? At::kDot : e ? At::kE : At::kBad; return;
-    case At::kInteger: at_ = digit(c) ? At::kInteger : c == '.' ? At::kDot : e ? At::kE : At::kBad; return;
-    case At::kDot: at_ = digit(c) ? At::kFraction : At::kBad; return;
-    case At::kFraction: at_ = digit(c) ? At::kFraction : e ? At::kE : At::kBad; return;
-    case At::kE: at_ = digit(c) ? At::kExponent : (c == '+' || c == '-') ? At::kSign : At::kBad; return;
+    case At::kMinus:
+      at_ = c == '0' ? At::kZero : digit(c) ? At::kInteger : At::kBad;
+      return;
+    case At::kZero:
+      at_ = c == '.' ? At::kDot : e ? At::kE : At::kBad;
+      return;
+    case At::kInteger:
+      at_ = digit(c) ? At::kInteger : c == '.' ? At::kDot : e ? At::kE : At::kBad;
+      return;
+    case At::kDot:
+      at_ = digit(c) ? At::kFraction : At::kBad;
+      return;
+    case At::kFraction:
+      at_ = digit(c) ? At::kFraction : e ? At::kE : At::kBad;
+      return;
+    case At::kE:
+      at_ = digit(c) ? At::kExponent : (c == '+' || c == '-') ? At::kSign : At::kBad;
+      return;
     case At::kSign:
-    case At::kExponent: at_ = digit(c) ? At::kExponent : At::kBad; return;
-    case At::kBad: return;
+    case At::kExponent:
+      at_ = digit(c) ? At::kExponent : At::kBad;
+      return;
+    case At::kBad:
+      return;
   }
 }
 

@@ -31,13 +31,22 @@ inline int hex_digit(char c) {
 // The character that `\c` stands for; 0 when it is no escape of RFC 8259.
 inline char unescape(char c) {
   switch (c) {
-    case '"': case '\\': case '/': return c;
-    case 'b': return '\b';
-    case 'f': return '\f';
-    case 'n': return '\n';
-    case 'r': return '\r';
-    case 't': return '\t';
-    default: return 0;
+    case '"':
+    case '\\':
+    case '/':
+      return c;
+    case 'b':
+      return '\b';
+    case 'f':
+      return '\f';
+    case 'n':
+      return '\n';
+    case 'r':
+      return '\r';
+    case 't':
+      return '\t';
+    default:
+      return 0;
   }
 }
 
@@ -76,10 +85,10 @@ class NumberGrammar {
   At at_ = At::kStart;
 };
 
-// Checked conversions of a number's text. "3.0" and "30e-1" are the integer 3; a fraction, NaN, Infinity and whatever does
-// not fit is nullopt, since a wrong count is worse than none.
+// Checked conversions of a number's text. "3.0" and "30e-1" are the integer 3; a fraction, NaN, Infinity and whatever
+// does not fit is nullopt, since a wrong count is worse than none.
 std::optional<std::uint64_t> to_uint(std::string_view text);  // 0 … 2^63-1
 std::optional<std::int64_t> to_int(std::string_view text);
-std::optional<double> to_double(std::string_view text);       // finite only
+std::optional<double> to_double(std::string_view text);  // finite only
 
 }  // namespace penstock::parsers::wire::json

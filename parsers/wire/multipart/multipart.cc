@@ -6,7 +6,7 @@
 
 namespace penstock::parsers::wire::multipart {
 namespace {
-constexpr std::size_t kBoundaryBytes = 256;   // RFC 2046 allows 70
+constexpr std::size_t kBoundaryBytes = 256;  // RFC 2046 allows 70
 constexpr std::size_t kPartHeadBytes = 16 * 1024;
 constexpr std::size_t kPartFields = 64;
 constexpr std::size_t kLineEnd = 2;  // CRLF
@@ -40,12 +40,13 @@ ParseState Parser::feed(std::string_view bytes) {
         return ParseState::kInvalid;
     }
   }
-  return state_ == State::kInvalid ? ParseState::kInvalid
-                                   : state_ == State::kEpilogue ? ParseState::kDone : ParseState::kNeedMore;
+  return state_ == State::kInvalid    ? ParseState::kInvalid
+         : state_ == State::kEpilogue ? ParseState::kDone
+                                      : ParseState::kNeedMore;
 }
 
-// Looks for the delimiter. Its first byte, CR, occurs nowhere else in it (a boundary has no control characters), so after
-// a mismatch only the byte at hand can begin a new match.
+// Looks for the delimiter. Its first byte, CR, occurs nowhere else in it (a boundary has no control characters), so
+// after a mismatch only the byte at hand can begin a new match.
 const char* Parser::scan(const char* p, const char* end) {
   while (p != end) {
     if (matched_ == 0) {

@@ -13,8 +13,8 @@
 namespace penstock::parsers::wire::multipart {
 
 struct Part {
-  std::string name;       // of Content-Disposition
-  std::string filename;   // empty: no file
+  std::string name;      // of Content-Disposition
+  std::string filename;  // empty: no file
   std::string content_type;
   bool is_file = false;
 };
@@ -43,11 +43,11 @@ class Parser {
   void content(std::string_view piece);
   void begin_content();
 
-  std::string delimiter_;     // CRLF "--" boundary
+  std::string delimiter_;  // CRLF "--" boundary
   Sink& sink_;
   State state_ = State::kPreamble;
-  std::size_t matched_;       // bytes of the delimiter seen
-  std::size_t borrowed_;      // of these, how many belong to what came before the content
+  std::size_t matched_;   // bytes of the delimiter seen
+  std::size_t borrowed_;  // of these, how many belong to what came before the content
   std::string line_;
   http::Fields fields_;
   std::size_t head_bytes_ = 0;

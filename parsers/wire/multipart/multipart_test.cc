@@ -33,10 +33,11 @@ std::string parse(std::string_view body, std::string_view boundary = "XX") {
 const std::string kModel = "--XX\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n";
 
 TEST(Multipart, FieldsAndFiles) {
-  EXPECT_EQ(parse(kModel +
-                  "--XX\r\ncontent-disposition: form-data; name=file;\r\n filename=\"a.wav\"\r\nContent-Type: audio/wav\r\n"
-                  "\r\nRI\r\nFF\r\n-\r\n--X\r\r\n--XX--\r\nepilogue"),
-            "model[whisper-1] file@a.wav:audio/wav[RI\r\nFF\r\n-\r\n--X\r] done");
+  EXPECT_EQ(
+      parse(kModel +
+            "--XX\r\ncontent-disposition: form-data; name=file;\r\n filename=\"a.wav\"\r\nContent-Type: audio/wav\r\n"
+            "\r\nRI\r\nFF\r\n-\r\n--X\r\r\n--XX--\r\nepilogue"),
+      "model[whisper-1] file@a.wav:audio/wav[RI\r\nFF\r\n-\r\n--X\r] done");
 }
 
 TEST(Multipart, PreambleEmptyPartsAndBareLineFeeds) {
@@ -57,9 +58,7 @@ TEST(Multipart, ABoundaryThatIsLongerIsAnother) {
   EXPECT_EQ(parse("no boundary at all"), "open");
 }
 
-TEST(Multipart, HeadsAreBounded) {
-  EXPECT_EQ(parse("--XX\r\nX: " + std::string(20000, 'x')), "invalid");
-}
+TEST(Multipart, HeadsAreBounded) { EXPECT_EQ(parse("--XX\r\nX: " + std::string(20000, 'x')), "invalid"); }
 
 }  // namespace
 }  // namespace penstock::parsers::wire::multipart

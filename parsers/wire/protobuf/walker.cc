@@ -87,11 +87,23 @@ ParseState Walker::feed(std::string_view bytes) {
         }
         path_[depth_] = static_cast<std::uint32_t>(field);
         switch (type) {
-          case 0: state_ = State::kVarint; break;
-          case 1: state_ = State::kFixed; fixed_ = fixed_size_ = 8; break;
-          case 2: state_ = State::kLength; break;
-          case 5: state_ = State::kFixed; fixed_ = fixed_size_ = 4; break;
-          default: fail(); break;
+          case 0:
+            state_ = State::kVarint;
+            break;
+          case 1:
+            state_ = State::kFixed;
+            fixed_ = fixed_size_ = 8;
+            break;
+          case 2:
+            state_ = State::kLength;
+            break;
+          case 5:
+            state_ = State::kFixed;
+            fixed_ = fixed_size_ = 4;
+            break;
+          default:
+            fail();
+            break;
         }
         break;
       }

@@ -60,7 +60,7 @@ class Walker {
   std::uint64_t offset_ = 0;
   std::uint64_t number_ = 0;
   std::uint32_t shift_ = 0;
-  std::uint32_t fixed_ = 0;       // bytes of a fixed value to come
+  std::uint32_t fixed_ = 0;  // bytes of a fixed value to come
   std::uint32_t fixed_size_ = 0;
   std::uint64_t remaining_ = 0;
   std::size_t depth_ = 0;

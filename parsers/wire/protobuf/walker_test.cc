@@ -63,7 +63,7 @@ TEST(ProtobufWalker, EntersMessagesAndSkipsTheRest) {
 TEST(ProtobufWalker, RefusesWhatIsNoProtobuf) {
   EXPECT_EQ(walk("\x20\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02"), "invalid");
   EXPECT_EQ(walk(std::string("\0", 1)), "invalid");
-  EXPECT_EQ(walk("\x0b"), "invalid");                       // a group
+  EXPECT_EQ(walk("\x0b"), "invalid");                         // a group
   EXPECT_EQ(walk("\x0a\x02\x12\x05hello"), "1(2){ invalid");  // longer than its message
   EXPECT_EQ(walk("\x0a\x01\x20\x05"), "1(1){ invalid");
   EXPECT_EQ(walk("{\"json\":1}"), "invalid");

@@ -1,8 +1,8 @@
-// Server-sent events (WHATWG HTML §9.2): BOM, lines ending in CR, LF or CRLF wherever they are cut, several data lines, comments.
-// The data of an event is handed on in pieces as it arrives, so that it can feed the JSON reader without being gathered: a
-// line may be hundreds of megabytes. Other fields are kept up to a bound.
-// Two deviations, both because an observer must not lose what was sent: an event without its final empty line is
-// delivered by finish(), and an event that has fields but no data is delivered too (has_data is false).
+// Server-sent events (WHATWG HTML §9.2): BOM, lines ending in CR, LF or CRLF wherever they are cut, several data lines,
+// comments. The data of an event is handed on in pieces as it arrives, so that it can feed the JSON reader without
+// being gathered: a line may be hundreds of megabytes. Other fields are kept up to a bound. Two deviations, both
+// because an observer must not lose what was sent: an event without its final empty line is delivered by finish(), and
+// an event that has fields but no data is delivered too (has_data is false).
 #pragma once
 
 #include <cstdint>
@@ -14,12 +14,12 @@
 namespace penstock::parsers::wire::sse {
 
 struct Event {
-  std::string_view type;        // of the last `event` field; empty: "message"
-  std::string_view id;          // the last `id` of the stream so far
-  std::string_view data_head;   // first bytes of the data (at most 32): tells "[DONE]" from JSON
+  std::string_view type;       // of the last `event` field; empty: "message"
+  std::string_view id;         // the last `id` of the stream so far
+  std::string_view data_head;  // first bytes of the data (at most 32): tells "[DONE]" from JSON
   std::uint64_t data_bytes = 0;
   bool has_data = false;
-  bool terminated = true;       // false: the stream ended before the empty line
+  bool terminated = true;  // false: the stream ended before the empty line
 };
 
 class Sink {
@@ -56,13 +56,13 @@ class Parser {
 
   Sink& sink_;
   State state_ = State::kBom;
-  std::uint8_t bom_ = 0;         // bytes of the byte order mark seen
-  bool after_cr_ = false;        // a LF now belongs to the CR before it
-  bool line_empty_ = false;      // kSkipEvent: nothing on this line yet
+  std::uint8_t bom_ = 0;     // bytes of the byte order mark seen
+  bool after_cr_ = false;    // a LF now belongs to the CR before it
+  bool line_empty_ = false;  // kSkipEvent: nothing on this line yet
   bool value_cut_ = false;
   bool any_field_ = false;
   bool has_data_ = false;
-  bool is_data_ = false;         // the field of this line
+  bool is_data_ = false;  // the field of this line
   std::uint8_t head_size_ = 0;
   char head_[32];
   std::uint64_t data_bytes_ = 0;

@@ -41,8 +41,15 @@ TEST(Sse, EveryLineEnding) {
 }
 
 TEST(Sse, ByteOrderMarkOnlyAtTheBeginning) {
-  EXPECT_EQ(parse("\xef\xbb\xbf" "data: a\n\n\xef\xbb\xbf" "data: b\n\n"), "[|a]\n\xef\xbb\xbf" "data=b [|-]\n");
-  EXPECT_EQ(parse("\xef\xbb" "data: a\n\n"), "\xef\xbb" "data=a [|-]\n");
+  EXPECT_EQ(parse("\xef\xbb\xbf"
+                  "data: a\n\n\xef\xbb\xbf"
+                  "data: b\n\n"),
+            "[|a]\n\xef\xbb\xbf"
+            "data=b [|-]\n");
+  EXPECT_EQ(parse("\xef\xbb"
+                  "data: a\n\n"),
+            "\xef\xbb"
+            "data=a [|-]\n");
 }
 
 TEST(Sse, DataLinesAreJoined) {

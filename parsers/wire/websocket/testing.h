@@ -22,7 +22,8 @@ inline std::string frame(std::uint8_t first, std::string_view payload, bool mask
   }
   if (!masked) return out.append(payload);
   out += "\x01\x02\x03\x04";
-  for (std::size_t i = 0; i < payload.size(); ++i) out.push_back(static_cast<char>(payload[i] ^ static_cast<char>(i % 4 + 1)));
+  for (std::size_t i = 0; i < payload.size(); ++i)
+    out.push_back(static_cast<char>(payload[i] ^ static_cast<char>(i % 4 + 1)));
   return out;
 }
 

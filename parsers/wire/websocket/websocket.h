@@ -1,8 +1,8 @@
-// WebSocket (RFC 6455) with permessage-deflate (RFC 7692), both directions: fragments joined into messages, masks undone,
-// control frames between fragments, context takeover as negotiated. Messages are passed on in pieces; nothing is gathered.
-// After a hole that leaves the frame boundary unknown, or when joined in the middle, reading goes on at the next frame that
-// looks like the JSON text that these protocols carry; a compressed stream cannot be taken up again while its window is
-// carried from message to message.
+// WebSocket (RFC 6455) with permessage-deflate (RFC 7692), both directions: fragments joined into messages, masks
+// undone, control frames between fragments, context takeover as negotiated. Messages are passed on in pieces; nothing
+// is gathered. After a hole that leaves the frame boundary unknown, or when joined in the middle, reading goes on at
+// the next frame that looks like the JSON text that these protocols carry; a compressed stream cannot be taken up again
+// while its window is carried from message to message.
 #pragma once
 
 #include <array>
@@ -35,7 +35,7 @@ class Sink {
 
 struct Options {
   bool joined = false;
-  bool deflate = false;                    // permessage-deflate was agreed on
+  bool deflate = false;  // permessage-deflate was agreed on
   bool client_no_context_takeover = false;
   bool server_no_context_takeover = false;
 };
@@ -93,12 +93,12 @@ class Connection {
     std::uint64_t mask_at_ = 0;
     std::uint64_t frame_pos_ = 0;
     std::uint64_t settled_pos_ = 0;
-    Opcode opcode_ = Opcode::kText;        // of the frame
+    Opcode opcode_ = Opcode::kText;  // of the frame
     bool fin_ = false;
     bool in_message_ = false;
-    bool compressed_ = false;              // the message
+    bool compressed_ = false;  // the message
     bool whole_ = true;
-    std::uint64_t inflated_bytes_ = 0;     // of the message
+    std::uint64_t inflated_bytes_ = 0;  // of the message
     std::array<std::uint8_t, 2> close_code_{};
     std::size_t close_have_ = 0;
   };

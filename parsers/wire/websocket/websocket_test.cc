@@ -79,7 +79,11 @@ TEST(WebSocket, MessagesOfEveryLength) {
 
 TEST(WebSocket, FragmentsWithControlFramesBetween) {
   EXPECT_EQ(from_client(frame(0x01, "he", true) + frame(0x89, "ping", true) + frame(0x00, "ll", true) +
-                        frame(0x80, "o", true) + frame(0x88, "\x03\xe8" "bye", true)),
+                        frame(0x80, "o", true) +
+                        frame(0x88,
+                              "\x03\xe8"
+                              "bye",
+                              true)),
             "1@0[hello]@33 close 1000 ");
   EXPECT_EQ(from_server(frame(0x88, "", false)), "close 0 ");
 }
@@ -124,9 +128,9 @@ TEST(WebSocket, AWindowThatWasLostYieldsNothingWrong) {
 
 TEST(WebSocket, BrokenFramesAndTheNextPlausibleOne) {
   const std::string next = frame(0x81, "{\"ok\":true}", false);
-  for (const std::string& bad : {frame(0x83, "x", false), frame(0xf1, "x", false), frame(0x81, "x", true),
-                                 frame(0x80, "x", false), frame(0x09, "x", false), frame(0xc1, "x", false),
-                                 frame(0x89, std::string(126, 'x'), false)}) {
+  for (const std::string& bad :
+       {frame(0x83, "x", false), frame(0xf1, "x", false), frame(0x81, "x", true), frame(0x80, "x", false),
+        frame(0x09, "x", false), frame(0xc1, "x", false), frame(0x89, std::string(126, 'x'), false)}) {
     const std::string log = from_server(bad + next);
     EXPECT_TRUE(log.starts_with("invalid ")) << log;
     EXPECT_TRUE(log.ends_with("[{\"ok\":true}]@" + std::to_string(bad.size() + next.size()) + " ")) << log;
@@ -135,8 +139,9 @@ TEST(WebSocket, BrokenFramesAndTheNextPlausibleOne) {
 
 TEST(WebSocket, JoinedInsideAMessage) {
   const std::string large = "{\"x\":\"" + std::string(300, 'l') + "\"}";
-  EXPECT_EQ(from_client("rest of it\x81\x81\x7e" + frame(0x81, "{\"a\":1}", true) + frame(0x81, "b", true), {.joined = true}),
-            "1@13[{\"a\":1}]@26 1@26[b]@33 ");
+  EXPECT_EQ(
+      from_client("rest of it\x81\x81\x7e" + frame(0x81, "{\"a\":1}", true) + frame(0x81, "b", true), {.joined = true}),
+      "1@13[{\"a\":1}]@26 1@26[b]@33 ");
   EXPECT_EQ(from_server("rest" + frame(0x81, large, false), {.joined = true}),
             "1@4[" + large + "]@" + std::to_string(8 + large.size()) + " ");
 }
@@ -157,7 +162,8 @@ TEST(WebSocket, AHoleInsideAMessageKeepsTheMask) {
 TEST(WebSocket, ExtensionsAsNegotiated) {
   http::Fields fields;
   EXPECT_FALSE(options_of(fields).deflate);
-  fields.add("Sec-WebSocket-Extensions", "x-other, permessage-deflate; server_no_context_takeover; client_max_window_bits=12");
+  fields.add("Sec-WebSocket-Extensions",
+             "x-other, permessage-deflate; server_no_context_takeover; client_max_window_bits=12");
   EXPECT_TRUE(options_of(fields).deflate);
   EXPECT_TRUE(options_of(fields).server_no_context_takeover);
   EXPECT_FALSE(options_of(fields).client_no_context_takeover);

@@ -1,16 +1,16 @@
 // How far off the estimates are, where the truth is known: recorded answers whose usage is hidden from the estimator.
 //   estimator_bench FOLDER [--csv]        FOLDER: HAR files; --csv: every call instead of the summary
 //
-//   as they come   each call is estimated before its own usage is learnt, in recorded order: what a fresh installation sees
-//   calibrated     ten folds: each tenth is estimated with what the other nine tenths have taught
+//   as they come   each call is estimated before its own usage is learnt, in recorded order: what a fresh installation
+//   sees calibrated     ten folds: each tenth is estimated with what the other nine tenths have taught
 //
 //   text         prompts without tools and schemas, of 100 tokens and more, to a model that has answered 8 times before
 //   structured   the same with tool definitions, tool results or a schema for the answer
 //   new or tiny  the rest: less than 100 tokens (one is already 1 %), or a model of which little is known
 //
-// Everywhere: no media, nothing that the provider adds by itself (stored conversations, its own tools, extra passes), the request
-// as it was sent. Recordings whose request cannot be the one that was counted (more tokens than bytes, or 1 token for 20 bytes)
-// were edited, and are left out and counted. Output: answers without hidden reasoning.
+// Everywhere: no media, nothing that the provider adds by itself (stored conversations, its own tools, extra passes),
+// the request as it was sent. Recordings whose request cannot be the one that was counted (more tokens than bytes, or 1
+// token for 20 bytes) were edited, and are left out and counted. Output: answers without hidden reasoning.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -47,9 +47,10 @@ struct Population {
 
 bool text_only(const model::Exchange& e) {
   const bool generates = e.operation == "chat" || e.operation == "generate_content" || e.operation == "text_completion";
-  return e.kind == model::Kind::kLlm && generates && e.usage_status == model::UsageStatus::kExact && e.usage.input_tokens.value_or(0) > 0 &&
-         e.usage.output_tokens.value_or(0) > 0 && e.request.body_bytes > 0 && e.request.media_parts == 0 && !e.request.stored_context &&
-         e.iterations.empty() && !e.usage.web_search_requests && !ledger::offers_server_side_tools(e.request) && !e.error;
+  return e.kind == model::Kind::kLlm && generates && e.usage_status == model::UsageStatus::kExact &&
+         e.usage.input_tokens.value_or(0) > 0 && e.usage.output_tokens.value_or(0) > 0 && e.request.body_bytes > 0 &&
+         e.request.media_parts == 0 && !e.request.stored_context && e.iterations.empty() &&
+         !e.usage.web_search_requests && !ledger::offers_server_side_tools(e.request) && !e.error;
 }
 
 Population read(const std::filesystem::path& folder) {
@@ -65,7 +66,8 @@ Population read(const std::filesystem::path& folder) {
     (void)parsers::decode::read_har(text, [&](const parsers::decode::HarEntry& entry) {
       if (!entry.request_recorded || entry.web_socket) return;
       const parsers::decode::Conversation conversation = parsers::decode::as_http1(entry);
-      parsers::decode::replay(conversation, *parsers::session::make_connection_parser(conversation.endpoint, false, collector));
+      parsers::decode::replay(conversation,
+                              *parsers::session::make_connection_parser(conversation.endpoint, false, collector));
     });
     for (model::Exchange& e : collector.exchanges) {
       if (!text_only(e)) continue;
@@ -132,10 +134,12 @@ Class class_of(const model::Exchange& e, const Estimate& estimate) {
 }
 
 void line(std::string_view method, std::string_view which, std::string_view what, const std::vector<double>& errors) {
-  fmt::print("{:<14} {:<12} {:<7} {:>6} {:>9.1f} % {:>9.1f} %\n", method, which, what, errors.size(), percentile(errors, 0.5), percentile(errors, 0.9));
+  fmt::print("{:<14} {:<12} {:<7} {:>6} {:>9.1f} % {:>9.1f} %\n", method, which, what, errors.size(),
+             percentile(errors, 0.5), percentile(errors, 0.9));
 }
 
-void report(std::string_view method, const std::vector<model::Exchange>& calls, const std::vector<Estimate>& estimates) {
+void report(std::string_view method, const std::vector<model::Exchange>& calls,
+            const std::vector<Estimate>& estimates) {
   for (std::size_t which = 0; which < std::size(kClasses); ++which) {
     std::vector<double> input, output, total;
     for (std::size_t i = 0; i < calls.size(); ++i) {
@@ -163,12 +167,17 @@ int main(int argc, char** argv) {
   const auto& calls = population.calls;
   const std::vector<Estimate> cold = as_they_come(calls), warm = calibrated(calls);
   if (argc > 2 && std::string_view(argv[2]) == "--csv") {
-    fmt::print("provider,model,body_bytes,text_bytes,tool_bytes,schema_bytes,definition_text_bytes,tools,input,cold_input,warm_input,output_bytes,calls,output,cold_output,warm_output,reasoning,id\n");
+    fmt::print(
+        "provider,model,body_bytes,text_bytes,tool_bytes,schema_bytes,definition_text_bytes,tools,input,cold_input,"
+        "warm_input,output_bytes,calls,output,cold_output,warm_output,reasoning,id\n");
     for (std::size_t i = 0; i < calls.size(); ++i) {
       const model::Exchange& e = calls[i];
-      fmt::print("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", e.provider, e.request_model, e.request.body_bytes - e.request.media_bytes, e.request.text_bytes,
-                 e.request.tool_bytes, e.request.schema_bytes, e.request.definition_text_bytes, e.request.offered_tools.size(), *e.usage.input_tokens, cold[i].input, warm[i].input,
-                 e.output_text_bytes, e.tool_calls.size(), *e.usage.output_tokens, cold[i].output, warm[i].output, e.usage.reasoning_tokens.value_or(0), e.response_id);
+      fmt::print("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", e.provider, e.request_model,
+                 e.request.body_bytes - e.request.media_bytes, e.request.text_bytes, e.request.tool_bytes,
+                 e.request.schema_bytes, e.request.definition_text_bytes, e.request.offered_tools.size(),
+                 *e.usage.input_tokens, cold[i].input, warm[i].input, e.output_text_bytes, e.tool_calls.size(),
+                 *e.usage.output_tokens, cold[i].output, warm[i].output, e.usage.reasoning_tokens.value_or(0),
+                 e.response_id);
     }
     return 0;
   }

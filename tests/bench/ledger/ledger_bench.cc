@@ -34,7 +34,8 @@ std::vector<BudgetSpec> specs(int budgets) {
 
 // A directory of its own on a tmpfs where there is one, as in production (/run), and the database beside it.
 std::string directory() {
-  std::string pattern = std::filesystem::is_directory("/dev/shm") ? "/dev/shm/penstock-bench-XXXXXX" : "/tmp/penstock-bench-XXXXXX";
+  std::string pattern =
+      std::filesystem::is_directory("/dev/shm") ? "/dev/shm/penstock-bench-XXXXXX" : "/tmp/penstock-bench-XXXXXX";
   return ::mkdtemp(pattern.data());
 }
 
@@ -104,8 +105,18 @@ void estimate(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(estimator.reserve_amounts(e, true).tokens);
 }
 
-BENCHMARK(reserve_settle_memory)->ArgNames({"budgets", "in_flight"})->Args({1, 1})->Args({4, 1})->Args({4, 64})->Args({8, 64});
-BENCHMARK(reserve_settle_durable)->ArgNames({"budgets", "in_flight"})->Args({1, 1})->Args({4, 1})->Args({4, 64})->Args({8, 64});
+BENCHMARK(reserve_settle_memory)
+    ->ArgNames({"budgets", "in_flight"})
+    ->Args({1, 1})
+    ->Args({4, 1})
+    ->Args({4, 64})
+    ->Args({8, 64});
+BENCHMARK(reserve_settle_durable)
+    ->ArgNames({"budgets", "in_flight"})
+    ->Args({1, 1})
+    ->Args({4, 1})
+    ->Args({4, 64})
+    ->Args({8, 64});
 BENCHMARK(estimate)->ArgName("similar_name")->Arg(0)->Arg(1);
 
 }  // namespace

@@ -1,5 +1,6 @@
-// bench_floor empty|copy: probes the same sites of libssl as Penstock does, with programs that do (almost) nothing. Prints
-// "ready" when attached, and its counters at SIGTERM. `copy` looks at its ring every millisecond and discards what is there.
+// bench_floor empty|copy: probes the same sites of libssl as Penstock does, with programs that do (almost) nothing.
+// Prints "ready" when attached, and its counters at SIGTERM. `copy` looks at its ring every millisecond and discards
+// what is there.
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -35,15 +36,19 @@ base::Result<> run(std::string_view mode, const char* library) {
     entries.push_back(site.entry_offset);
     if (site.return_offset != 0) returns.push_back(site.return_offset);
   }
-  const std::unique_ptr<bench_floor_bpf, void (*)(bench_floor_bpf*)> skeleton(bench_floor_bpf__open(), bench_floor_bpf__destroy);
-  bpf_program* programs[] = {skeleton->progs.floor__empty, skeleton->progs.floor__copy_enter, skeleton->progs.floor__copy_exit};
-  for (bpf_program* p : programs) bpf_program__set_expected_attach_type(p, static_cast<bpf_attach_type>(capture::kTraceUprobeMulti));
+  const std::unique_ptr<bench_floor_bpf, void (*)(bench_floor_bpf*)> skeleton(bench_floor_bpf__open(),
+                                                                              bench_floor_bpf__destroy);
+  bpf_program* programs[] = {skeleton->progs.floor__empty, skeleton->progs.floor__copy_enter,
+                             skeleton->progs.floor__copy_exit};
+  for (bpf_program* p : programs)
+    bpf_program__set_expected_attach_type(p, static_cast<bpf_attach_type>(capture::kTraceUprobeMulti));
   if (bench_floor_bpf__load(skeleton.get()) != 0) return base::errno_error(errno, "load");
   const bool copy = mode == "copy";
   const std::vector<std::uint64_t> cookies(entries.size(), 0);
   PN_TRY(auto on_return, capture::attach_uprobe_multi(bpf_program__fd(programs[copy ? 2 : 0]), library, returns,
                                                       std::span(cookies).first(returns.size()), true));
-  PN_TRY(auto on_entry, capture::attach_uprobe_multi(bpf_program__fd(programs[copy ? 1 : 0]), library, entries, cookies, false));
+  PN_TRY(auto on_entry,
+         capture::attach_uprobe_multi(bpf_program__fd(programs[copy ? 1 : 0]), library, entries, cookies, false));
   capture::Ring ring;
   PN_CHECK(ring.open(bpf_map__fd(skeleton->maps.floor_ring)));
   std::puts("ready");

@@ -74,16 +74,19 @@ void work(const Settings& s, SSL_CTX* context, const std::atomic<bool>& stop, Ou
   SSL_set_fd(tls, fd);
   std::string target = "/v1/chat/completions";
   if (s.chunks > 0) target += "?chunks=" + std::to_string(s.chunks) + "&interval_us=" + std::to_string(s.interval_us);
-  std::string body = R"({"model":"gpt-4o-mini","max_tokens":64,"stream":)" + std::string(s.chunks > 0 ? "true" : "false") +
-                     R"(,"messages":[{"role":"user","content":")";
+  std::string body = R"({"model":"gpt-4o-mini","max_tokens":64,"stream":)" +
+                     std::string(s.chunks > 0 ? "true" : "false") + R"(,"messages":[{"role":"user","content":")";
   constexpr std::string_view kTail = R"("}]})";
   while (body.size() + kTail.size() < s.prompt_bytes) body += "lorem ipsum dolor "[body.size() % 18];
   body += kTail;
-  const std::string request = "POST " + target + " HTTP/1.1\r\nhost: api.openai.com\r\nauthorization: Bearer bench\r\ncontent-type: application/json\r\ncontent-length: " +
+  const std::string request = "POST " + target +
+                              " HTTP/1.1\r\nhost: api.openai.com\r\nauthorization: Bearer bench\r\ncontent-type: "
+                              "application/json\r\ncontent-length: " +
                               std::to_string(body.size()) + "\r\n\r\n" + body;
   std::string answer;
   if (SSL_connect(tls) != 1) ++out.failures;
-  for (long i = 0; out.failures == 0 && !stop.load(std::memory_order_relaxed) && (s.requests == 0 || i < s.requests); ++i) {
+  for (long i = 0; out.failures == 0 && !stop.load(std::memory_order_relaxed) && (s.requests == 0 || i < s.requests);
+       ++i) {
     const double start = now_s();
     std::size_t written = 0;
     if (SSL_write_ex(tls, request.data(), request.size(), &written) != 1 || !read_answer(tls, answer)) {
@@ -99,7 +102,8 @@ void work(const Settings& s, SSL_CTX* context, const std::atomic<bool>& stop, Ou
 double cpu_s() {
   rusage u{};
   getrusage(RUSAGE_SELF, &u);
-  return static_cast<double>(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + static_cast<double>(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
+  return static_cast<double>(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+         static_cast<double>(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1e-6;
 }
 
 }  // namespace
@@ -109,17 +113,28 @@ int main(int argc, char** argv) {
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string_view key = argv[i];
     const char* value = argv[i + 1];
-    if (key == "--port") s.port = std::atoi(value);
-    else if (key == "--conns") s.connections = std::atoi(value);
-    else if (key == "--secs") s.seconds = std::atof(value);
-    else if (key == "--requests") s.requests = std::atol(value);
-    else if (key == "--prompt") s.prompt_bytes = static_cast<std::size_t>(std::atol(value));
-    else if (key == "--chunks") s.chunks = std::atol(value);
-    else if (key == "--interval-us") s.interval_us = std::atol(value);
-    else s.port = -1;
+    if (key == "--port")
+      s.port = std::atoi(value);
+    else if (key == "--conns")
+      s.connections = std::atoi(value);
+    else if (key == "--secs")
+      s.seconds = std::atof(value);
+    else if (key == "--requests")
+      s.requests = std::atol(value);
+    else if (key == "--prompt")
+      s.prompt_bytes = static_cast<std::size_t>(std::atol(value));
+    else if (key == "--chunks")
+      s.chunks = std::atol(value);
+    else if (key == "--interval-us")
+      s.interval_us = std::atol(value);
+    else
+      s.port = -1;
   }
   if (s.port <= 0 || s.connections <= 0) {
-    std::fputs("usage: bench_llm_load --port N [--conns N] [--secs S | --requests N] [--prompt BYTES] [--chunks N] [--interval-us N]\n", stderr);
+    std::fputs(
+        "usage: bench_llm_load --port N [--conns N] [--secs S | --requests N] [--prompt BYTES] [--chunks N] "
+        "[--interval-us N]\n",
+        stderr);
     return 2;
   }
   std::signal(SIGPIPE, SIG_IGN);
@@ -130,7 +145,8 @@ int main(int argc, char** argv) {
   std::vector<std::thread> threads;
   for (Outcome& o : outcomes) threads.emplace_back([&, out = &o] { work(s, context, stop, *out); });
   if (s.requests == 0) {
-    const timespec pause{static_cast<time_t>(s.seconds), static_cast<long>((s.seconds - static_cast<double>(static_cast<time_t>(s.seconds))) * 1e9)};
+    const timespec pause{static_cast<time_t>(s.seconds),
+                         static_cast<long>((s.seconds - static_cast<double>(static_cast<time_t>(s.seconds))) * 1e9)};
     nanosleep(&pause, nullptr);
     stop = true;
   }
@@ -143,9 +159,14 @@ int main(int argc, char** argv) {
     failures += o.failures;
   }
   std::sort(all.begin(), all.end());
-  const auto quantile = [&](double q) { return all.empty() ? 0.0 : all[std::min(all.size() - 1, static_cast<std::size_t>(q * static_cast<double>(all.size())))]; };
-  std::printf("{\"requests\": %zu, \"failures\": %ld, \"per_second\": %.1f, \"p50_us\": %.1f, \"p90_us\": %.1f, \"p99_us\": %.1f, \"cpu_us_per_request\": %.2f}\n",
-              all.size(), failures, static_cast<double>(all.size()) / elapsed, quantile(0.5), quantile(0.9), quantile(0.99),
-              all.empty() ? 0.0 : cpu_s() * 1e6 / static_cast<double>(all.size()));
+  const auto quantile = [&](double q) {
+    return all.empty() ? 0.0
+                       : all[std::min(all.size() - 1, static_cast<std::size_t>(q * static_cast<double>(all.size())))];
+  };
+  std::printf(
+      "{\"requests\": %zu, \"failures\": %ld, \"per_second\": %.1f, \"p50_us\": %.1f, \"p90_us\": %.1f, \"p99_us\": "
+      "%.1f, \"cpu_us_per_request\": %.2f}\n",
+      all.size(), failures, static_cast<double>(all.size()) / elapsed, quantile(0.5), quantile(0.9), quantile(0.99),
+      all.empty() ? 0.0 : cpu_s() * 1e6 / static_cast<double>(all.size()));
   return failures == 0 ? 0 : 1;
 }

@@ -47,13 +47,16 @@ bool send_all(SSL* tls, std::string_view text) {
 }
 
 bool answer(SSL* tls, std::string_view target) {
-  static constexpr std::string_view kUsage = R"("usage":{"prompt_tokens":256,"completion_tokens":32,"total_tokens":288})";
+  static constexpr std::string_view kUsage =
+      R"("usage":{"prompt_tokens":256,"completion_tokens":32,"total_tokens":288})";
   const long chunks = query(target, "chunks="), interval_us = query(target, "interval_us=");
   if (chunks == 0) {
-    std::string body = R"({"id":"chatcmpl-bench","object":"chat.completion","created":1,"model":"gpt-4o-mini","choices":[{"index":0,)"
-                       R"("message":{"role":"assistant","content":"A short answer."},"finish_reason":"stop"}],)";
+    std::string body =
+        R"({"id":"chatcmpl-bench","object":"chat.completion","created":1,"model":"gpt-4o-mini","choices":[{"index":0,)"
+        R"("message":{"role":"assistant","content":"A short answer."},"finish_reason":"stop"}],)";
     body.append(kUsage).append("}");
-    return send_all(tls, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+    return send_all(tls, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: " +
+                             std::to_string(body.size()) + "\r\n\r\n" + body);
   }
   const auto event = [&](std::string_view data) {
     std::string text = "data: " + std::string(data) + "\n\n";
@@ -61,16 +64,19 @@ bool answer(SSL* tls, std::string_view target) {
     std::snprintf(size, sizeof size, "%zx\r\n", text.size());
     return send_all(tls, size + text + "\r\n");
   };
-  if (!send_all(tls, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")) return false;
+  if (!send_all(tls, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"))
+    return false;
   for (long i = 0; i < chunks; ++i) {
     if (interval_us > 0) {
       const timespec pause{interval_us / 1'000'000, interval_us % 1'000'000 * 1000};
       nanosleep(&pause, nullptr);
     }
-    if (!event(R"({"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1,"model":"gpt-4o-mini","choices":[{"index":0,"delta":{"content":" token"},"finish_reason":null}]})"))
+    if (!event(
+            R"({"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1,"model":"gpt-4o-mini","choices":[{"index":0,"delta":{"content":" token"},"finish_reason":null}]})"))
       return false;
   }
-  std::string last = R"({"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1,"model":"gpt-4o-mini","choices":[],)";
+  std::string last =
+      R"({"id":"chatcmpl-bench","object":"chat.completion.chunk","created":1,"model":"gpt-4o-mini","choices":[],)";
   return event(last.append(kUsage).append("}")) && event("[DONE]") && send_all(tls, "0\r\n\r\n");
 }
 
@@ -85,7 +91,9 @@ void serve(SSL_CTX* context, int fd) {
     while (true) {
       head.clear();
       std::size_t end = head.npos, n = 0;
-      while ((end = head.find("\r\n\r\n")) == head.npos && head.size() < 65536 && SSL_read_ex(tls, buffer, sizeof buffer, &n) == 1) head.append(buffer, n);
+      while ((end = head.find("\r\n\r\n")) == head.npos && head.size() < 65536 &&
+             SSL_read_ex(tls, buffer, sizeof buffer, &n) == 1)
+        head.append(buffer, n);
       if (end == head.npos) break;
       const std::string_view view(head);
       const std::string_view target = view.substr(5, view.find(' ', 5) - 5);

@@ -1,5 +1,5 @@
-// Time to analyse a program, cold plans, warm page cache; and to recognise a copy of it by its content. Programs that are
-// not there (scripts/setup fetches them) are left out.
+// Time to analyse a program, cold plans, warm page cache; and to recognise a copy of it by its content. Programs that
+// are not there (scripts/setup fetches them) are left out.
 #include <benchmark/benchmark.h>
 #include <fcntl.h>
 
@@ -52,8 +52,12 @@ int main(int argc, char** argv) {
   };
   for (const auto& [name, path] : subjects) {
     if (!std::filesystem::exists(path)) continue;
-    benchmark::RegisterBenchmark(("analyze/" + name).c_str(), [path](benchmark::State& s) { analyze(s, path); })->Unit(benchmark::kMillisecond);
-    benchmark::RegisterBenchmark(("recognise/" + name).c_str(), [path](benchmark::State& s) { recognise(s, path); })->Unit(benchmark::kMillisecond);
+    benchmark::RegisterBenchmark(("analyze/" + name).c_str(), [path](benchmark::State& s) {
+      analyze(s, path);
+    })->Unit(benchmark::kMillisecond);
+    benchmark::RegisterBenchmark(("recognise/" + name).c_str(), [path](benchmark::State& s) {
+      recognise(s, path);
+    })->Unit(benchmark::kMillisecond);
   }
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();

@@ -1,6 +1,6 @@
-// Bytes per second and core of the wire parsers, over what agents send and receive. `copy` is the machine's own speed at
-// moving the same bytes, so that figures of different machines can be compared. Counters: `allocs` is allocations per
-// iteration once warm.
+// Bytes per second and core of the wire parsers, over what agents send and receive. `copy` is the machine's own speed
+// at moving the same bytes, so that figures of different machines can be compared. Counters: `allocs` is allocations
+// per iteration once warm.
 #include <benchmark/benchmark.h>
 #include <brotli/encode.h>
 #include <zlib.h>
@@ -36,10 +36,12 @@ std::string request_body(std::size_t size) {
       "Ein Satz mit \u00dcmlauten und ein Preis von 3 \u20ac. ",
   };
   std::mt19937 random(5);
-  std::string out = R"({"model":"claude-sonnet-4-5","max_tokens":4096,"stream":true,"system":"You are a coding agent.","tools":[)";
+  std::string out =
+      R"({"model":"claude-sonnet-4-5","max_tokens":4096,"stream":true,"system":"You are a coding agent.","tools":[)";
   for (int i = 0; i < 12; ++i) {
-    out += (i == 0 ? "" : ",") + std::string(R"({"name":"tool_)") + std::to_string(i) +
-           R"(","description":"Reads a file.","input_schema":{"type":"object","properties":{"path":{"type":"string"}}}})";
+    out +=
+        (i == 0 ? "" : ",") + std::string(R"({"name":"tool_)") + std::to_string(i) +
+        R"(","description":"Reads a file.","input_schema":{"type":"object","properties":{"path":{"type":"string"}}}})";
   }
   out += R"(],"messages":[)";
   bool first = true;
@@ -57,7 +59,8 @@ std::string sse_body(std::size_t events) {
   static constexpr std::string_view kTokens[] = {"Hello", " world", ",", " the", " quick", "\\n", " brown", " fox"};
   std::string out;
   for (std::size_t i = 0; i < events; ++i) {
-    out += R"(data: {"id":"chatcmpl-AbCdEfGhIjKlMnOpQrStUvWx","object":"chat.completion.chunk","created":1730000000,"model":"gpt-4o-2024-08-06","service_tier":"default","system_fingerprint":"fp_0123456789","choices":[{"index":0,"delta":{"content":")";
+    out +=
+        R"(data: {"id":"chatcmpl-AbCdEfGhIjKlMnOpQrStUvWx","object":"chat.completion.chunk","created":1730000000,"model":"gpt-4o-2024-08-06","service_tier":"default","system_fingerprint":"fp_0123456789","choices":[{"index":0,"delta":{"content":")";
     out += kTokens[i % std::size(kTokens)];
     out += "\"},\"logprobs\":null,\"finish_reason\":null}],\"usage\":null}\n\n";
   }
@@ -74,8 +77,8 @@ class Measure {
   Measure(benchmark::State& state, std::size_t bytes) : state_(state), bytes_(bytes), before_(testing::allocations()) {}
   ~Measure() {
     state_.SetBytesProcessed(static_cast<std::int64_t>(state_.iterations()) * static_cast<std::int64_t>(bytes_));
-    state_.counters["allocs"] = benchmark::Counter(static_cast<double>(testing::allocations() - before_),
-                                                   benchmark::Counter::kAvgIterations);
+    state_.counters["allocs"] =
+        benchmark::Counter(static_cast<double>(testing::allocations() - before_), benchmark::Counter::kAvgIterations);
   }
 
  private:
@@ -134,8 +137,10 @@ BENCHMARK(json_request)->Arg(32 << 10)->Arg(512 << 10)->Arg(4 << 20);
 
 void json_request_over_http1(benchmark::State& state) {
   const std::string text = request_body(static_cast<std::size_t>(state.range(0)));
-  const std::string message = "POST /v1/messages HTTP/1.1\r\nHost: api.anthropic.com\r\nContent-Type: application/json\r\n"
-                              "Content-Length: " + std::to_string(text.size()) + "\r\n\r\n" + text;
+  const std::string message =
+      "POST /v1/messages HTTP/1.1\r\nHost: api.anthropic.com\r\nContent-Type: application/json\r\n"
+      "Content-Length: " +
+      std::to_string(text.size()) + "\r\n\r\n" + text;
   json::Digest digest;
   BodySink sink;
   sink.body = [&](std::span<const std::uint8_t> bytes) { digest.feed(testing::text(bytes)); };
@@ -229,7 +234,8 @@ BENCHMARK(sse_framing_alone);
 // One event per chunk and per read, as a model's tokens arrive.
 void sse_tokens_over_chunked_http1(benchmark::State& state) {
   const std::string text = sse_body(1000);
-  std::vector<std::string> pieces = {"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"};
+  std::vector<std::string> pieces = {
+      "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"};
   std::size_t total = pieces[0].size();
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t end = text.find("\n\n", at) + 2;
@@ -322,13 +328,18 @@ void http2_requests(benchmark::State& state) {
   BodySink sink;
   sink.body = [](std::span<const std::uint8_t>) {};
   http2::Connection connection(sink);
-  const std::string hello = std::string(http2::kClientPreface) + http2::testing::frame(http2::FrameType::kSettings, 0, 0, "");
+  const std::string hello =
+      std::string(http2::kClientPreface) + http2::testing::frame(http2::FrameType::kSettings, 0, 0, "");
   connection.feed(Direction::kToServer, 0, testing::bytes(hello));
   std::uint64_t pos = hello.size();
   std::uint64_t back = 0;
-  const http2::testing::FieldList fields = {{":method", "POST"}, {":scheme", "https"}, {":authority", "api.openai.com"},
-                                            {":path", "/v1/chat/completions"}, {"content-type", "application/json"},
-                                            {"authorization", "Bearer sk-0123456789"}, {"user-agent", "bench/1.0"}};
+  const http2::testing::FieldList fields = {{":method", "POST"},
+                                            {":scheme", "https"},
+                                            {":authority", "api.openai.com"},
+                                            {":path", "/v1/chat/completions"},
+                                            {"content-type", "application/json"},
+                                            {"authorization", "Bearer sk-0123456789"},
+                                            {"user-agent", "bench/1.0"}};
   encoder.block(fields);  // the first one fills the table; the connection sees it as the first request below
   http2::testing::Encoder fresh;
   std::string first = http2::testing::frame(http2::FrameType::kHeaders, 5, 1, fresh.block(fields));

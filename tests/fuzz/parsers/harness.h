@@ -1,5 +1,5 @@
-// What the fuzz targets share. An input is a few bytes that say how the rest is cut, and the rest. The rest is fed whole
-// and cut; both must give the same events, or the target aborts.
+// What the fuzz targets share. An input is a few bytes that say how the rest is cut, and the rest. The rest is fed
+// whole and cut; both must give the same events, or the target aborts.
 #pragma once
 
 #include <algorithm>

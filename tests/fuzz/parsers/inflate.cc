@@ -14,7 +14,8 @@ struct Sink final : inflate::Output {
     bytes += piece.size();
   }
 };
-constexpr std::string_view kCodings[] = {"gzip", "deflate", "br", "zstd", "", "gzip, br", "zstd, gzip", "deflate, deflate"};
+constexpr std::string_view kCodings[] = {"gzip", "deflate",  "br",         "zstd",
+                                         "",     "gzip, br", "zstd, gzip", "deflate, deflate"};
 constexpr std::uint64_t kBound = 1 << 20;
 }  // namespace
 
@@ -25,7 +26,8 @@ void fuzz(fuzz::Input input) {
     // WebSocket messages on one window.
     Sink sink;
     inflate::RawInflater inflater;
-    for (const fuzz::Bytes piece : fuzz::cut(input.rest().first(std::min<std::size_t>(input.rest().size(), 512)), seed)) {
+    for (const fuzz::Bytes piece :
+         fuzz::cut(input.rest().first(std::min<std::size_t>(input.rest().size(), 512)), seed)) {
       if (parsers::stopped(inflater.feed(piece, sink)) || parsers::stopped(inflater.end_message(sink))) break;
     }
     return;

@@ -52,7 +52,8 @@ void fuzz(fuzz::Input input) {
       mine.tap = &sink;
     }
     if ((choice & 16) != 0) {
-      json::Values values(mine, (choice & 32) != 0 ? json::Values::Split::kElements : json::Values::Split::kDocuments, sink);
+      json::Values values(mine, (choice & 32) != 0 ? json::Values::Split::kElements : json::Values::Split::kDocuments,
+                          sink);
       for (const fuzz::Bytes piece : pieces) values.feed(fuzz::text(piece));
       values.finish();
       sink.log.event(values.invalid_lines());

@@ -1,6 +1,6 @@
 // The whole of the parsers over every registered provider and protocol: bytes of a connection in, exchanges out.
-// Half of the inputs are raw connections; the other half are bodies, wrapped in well-formed requests to the provider and
-// path that the input chooses, so that the readers of content are reached at once.
+// Half of the inputs are raw connections; the other half are bodies, wrapped in well-formed requests to the provider
+// and path that the input chooses, so that the readers of content are reached at once.
 #include <map>
 #include <string>
 
@@ -53,15 +53,38 @@ struct Sink final : ExchangeSink {
   }
 };
 
-constexpr std::string_view kPaths[] = {
-    "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/completions", "/v1/embeddings", "/v1/images/generations",
-    "/v1beta/models/gemini-2.0-flash:streamGenerateContent?alt=sse", "/v1beta/models/gemini-2.0-flash:generateContent",
-    "/model/anthropic.claude-3/converse-stream", "/model/anthropic.claude-3/invoke-with-response-stream",
-    "/model/amazon.titan/invoke", "/v2/chat", "/v1/chat", "/api/chat", "/api/generate", "/generate_stream", "/mcp", "/",
-    "/v1/audio/transcriptions", "/v1/rerank", "/v1/threads/runs", "/serving-endpoints/x/invocations",
-    "/openai/deployments/gpt-4o/chat/completions", "/a2a", "/xai_api.Chat/GetCompletion", "/v1/realtime"};
-constexpr std::string_view kTypes[] = {"application/json", "text/event-stream", "application/vnd.amazon.eventstream",
-                                       "application/x-ndjson", "application/grpc", "multipart/form-data; boundary=XX",
+constexpr std::string_view kPaths[] = {"/v1/chat/completions",
+                                       "/v1/responses",
+                                       "/v1/messages",
+                                       "/v1/completions",
+                                       "/v1/embeddings",
+                                       "/v1/images/generations",
+                                       "/v1beta/models/gemini-2.0-flash:streamGenerateContent?alt=sse",
+                                       "/v1beta/models/gemini-2.0-flash:generateContent",
+                                       "/model/anthropic.claude-3/converse-stream",
+                                       "/model/anthropic.claude-3/invoke-with-response-stream",
+                                       "/model/amazon.titan/invoke",
+                                       "/v2/chat",
+                                       "/v1/chat",
+                                       "/api/chat",
+                                       "/api/generate",
+                                       "/generate_stream",
+                                       "/mcp",
+                                       "/",
+                                       "/v1/audio/transcriptions",
+                                       "/v1/rerank",
+                                       "/v1/threads/runs",
+                                       "/serving-endpoints/x/invocations",
+                                       "/openai/deployments/gpt-4o/chat/completions",
+                                       "/a2a",
+                                       "/xai_api.Chat/GetCompletion",
+                                       "/v1/realtime"};
+constexpr std::string_view kTypes[] = {"application/json",
+                                       "text/event-stream",
+                                       "application/vnd.amazon.eventstream",
+                                       "application/x-ndjson",
+                                       "application/grpc",
+                                       "multipart/form-data; boundary=XX",
                                        "text/plain"};
 
 std::string message(std::string start, std::string_view type, fuzz::Bytes body) {
@@ -94,7 +117,8 @@ void fuzz(fuzz::Input input) {
     requests = fuzz::text(first);
     answers = fuzz::text(second);
   } else {
-    requests = message("POST " + std::string(path) + " HTTP/1.1\r\nHost: " + endpoint.host + "\r\n", request_type, first);
+    requests =
+        message("POST " + std::string(path) + " HTTP/1.1\r\nHost: " + endpoint.host + "\r\n", request_type, first);
     answers = message((choice & 2) != 0 ? "HTTP/1.1 400 Bad Request\r\n" : "HTTP/1.1 200 OK\r\n", answer_type, second);
   }
   const bool joined = (choice & 4) != 0;

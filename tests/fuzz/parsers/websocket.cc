@@ -35,7 +35,8 @@ void fuzz(fuzz::Input input) {
   const std::uint8_t choice = input.byte();
   const std::uint32_t seed = input.word();
   const Direction direction = (choice & 1) != 0 ? Direction::kToServer : Direction::kToClient;
-  const websocket::Options options{.joined = (choice & 2) != 0, .deflate = (choice & 4) != 0,
+  const websocket::Options options{.joined = (choice & 2) != 0,
+                                   .deflate = (choice & 4) != 0,
                                    .client_no_context_takeover = (choice & 8) != 0,
                                    .server_no_context_takeover = (choice & 8) != 0};
   const bool compare = !options.deflate;  // how much a broken stream yields depends on how it is cut

@@ -9,9 +9,9 @@
 namespace penstock::capture {
 
 struct KernelSnapshot {
-  std::array<pn_loss_val, PN_EV_KINDS> loss{};      // by enum pn_event_kind
-  std::array<std::uint64_t, PN_STATS> stats{};      // by enum pn_stat
-  std::uint64_t events_ring_bytes = 0;              // waiting to be read, of the ring's size
+  std::array<pn_loss_val, PN_EV_KINDS> loss{};  // by enum pn_event_kind
+  std::array<std::uint64_t, PN_STATS> stats{};  // by enum pn_stat
+  std::uint64_t events_ring_bytes = 0;          // waiting to be read, of the ring's size
   std::uint64_t events_ring_size = 0;
   std::uint64_t verdicts_ring_bytes = 0;
   std::uint64_t verdicts_ring_size = 0;

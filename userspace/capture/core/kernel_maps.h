@@ -1,5 +1,5 @@
-// File descriptors of the kernel maps, handed from whoever loaded them to whoever writes them. Owned by capture::Kernel,
-// valid as long as it lives.
+// File descriptors of the kernel maps, handed from whoever loaded them to whoever writes them. Owned by
+// capture::Kernel, valid as long as it lives.
 #pragma once
 
 #include "bpf/include/penstock/wire.h"

@@ -1,5 +1,5 @@
-// What the decision-making side may do to the world. One implementation writes the kernel's enforcement maps and acts on
-// sockets (userspace/gate); tests use a recording fake. Pipeline thread only, except where said.
+// What the decision-making side may do to the world. One implementation writes the kernel's enforcement maps and acts
+// on sockets (userspace/gate); tests use a recording fake. Pipeline thread only, except where said.
 #pragma once
 
 #include <array>
@@ -25,12 +25,13 @@ struct SocketRef {
 
 struct HeldConnection {
   struct Gate {
-    std::uint64_t pos = 0;       // plaintext bytes bound to the socket so far
-    std::uint64_t hold_pos = 0;  // where the first held write starts; PN_OPAQUE_POS: ciphertext nobody saw the plaintext of
+    std::uint64_t pos = 0;  // plaintext bytes bound to the socket so far
+    std::uint64_t hold_pos =
+        0;  // where the first held write starts; PN_OPAQUE_POS: ciphertext nobody saw the plaintext of
     std::uint64_t closed_boot_ns = 0;
     std::uint64_t deadline_boot_ns = 0;
     std::uint32_t scope = 0;
-    bool expired = false;        // on_failure has been applied
+    bool expired = false;  // on_failure has been applied
   };
   std::uint64_t cookie = 0;
   Gate gate;

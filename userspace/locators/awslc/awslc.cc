@@ -1,6 +1,6 @@
-// AWS-LC (and BoringSSL) below a TLS library that is not theirs: rustls in Deno and Codex. rustls has no calls that could be
-// found, so plaintext is taken at the AEAD boundary, where the additional data are the record header itself. Anchored at
-// the path of crypto/…/cipher/aead.c; the reasons a function raises tell which one it is (error_sites.h).
+// AWS-LC (and BoringSSL) below a TLS library that is not theirs: rustls in Deno and Codex. rustls has no calls that
+// could be found, so plaintext is taken at the AEAD boundary, where the additional data are the record header itself.
+// Anchored at the path of crypto/…/cipher/aead.c; the reasons a function raises tell which one it is (error_sites.h).
 //
 // Where the same image holds BoringSSL's TLS, that is the better level: the same bytes are not probed twice.
 #include <algorithm>
@@ -21,8 +21,8 @@ constexpr std::array kAnchors{kFiles[0], kFiles[1], kFiles[2], kFiles[3], kTlsFi
 constexpr std::int64_t kLibraryCipher = 30;
 constexpr std::int64_t kLibrarySsl = 16;
 
-// Reasons: 101 bad decrypt, 103 buffer too small, 104 (gather: bad nonce), 112 invalid nonce/operation, 115 output aliases
-// input, 117 too large.
+// Reasons: 101 bad decrypt, 103 buffer too small, 104 (gather: bad nonce), 112 invalid nonce/operation, 115 output
+// aliases input, 117 too large.
 struct Known {
   std::set<std::int64_t> reasons;
   bool exactly;
@@ -43,7 +43,8 @@ const std::array<Known, 4>& known() {
 }
 
 bool matches(const Known& k, const std::set<std::int64_t>& reasons) {
-  return k.exactly ? reasons == k.reasons : std::includes(reasons.begin(), reasons.end(), k.reasons.begin(), k.reasons.end());
+  return k.exactly ? reasons == k.reasons
+                   : std::includes(reasons.begin(), reasons.end(), k.reasons.begin(), k.reasons.end());
 }
 
 base::Result<std::optional<AttachPlan>> locate(const ElfImage& image) {
@@ -61,7 +62,11 @@ base::Result<std::optional<AttachPlan>> locate(const ElfImage& image) {
       break;
     }
   if (!seals || !opens)
-    return base::Error{base::ErrorCode::kUnsupported, 0, seals ? "AWS-LC is inside, its open function was not found" : "AWS-LC is inside, its seal function was not found", {}};
+    return base::Error{base::ErrorCode::kUnsupported,
+                       0,
+                       seals ? "AWS-LC is inside, its open function was not found"
+                             : "AWS-LC is inside, its seal function was not found",
+                       {}};
   plan.note = "records at the AEAD boundary";
   return std::optional<AttachPlan>(std::move(plan));
 }

@@ -1,9 +1,10 @@
-// BoringSSL linked into a program, usually stripped: Bun (Claude Code, opencode), Electron, gRPC. Anchored at the path of
-// ssl/ssl_lib.cc, which every error site names; the reasons a function raises tell which one it is (error_sites.h).
+// BoringSSL linked into a program, usually stripped: Bun (Claude Code, opencode), Electron, gRPC. Anchored at the path
+// of ssl/ssl_lib.cc, which every error site names; the reasons a function raises tell which one it is (error_sites.h).
 //
 //   SSL_write      {226 uninitialized, 111 bad length, 215 handshake failed} and more
 //   ssl_read_impl  {226, 215}
-//   SSL_read       {66 should not have been called}, calls ssl_read_impl and takes what it copied; SSL_peek raises the same
+//   SSL_read       {66 should not have been called}, calls ssl_read_impl and takes what it copied; SSL_peek raises the
+//   same
 //                  but leaves the data, and is what SSL_read calls where it was not inlined
 #include <algorithm>
 #include <array>
@@ -45,7 +46,8 @@ std::optional<std::uint64_t> find_read(const ElfImage& image, const std::map<std
   for (const auto& entry : functions) {
     const ErrorFunction& f = entry.second;
     if (f.reasons != std::set<std::int64_t>{kNotToBeCalled}) continue;
-    if (std::any_of(implementations.begin(), implementations.end(), [&](const ErrorFunction* impl) { return calls(image, f.range, impl->range.begin); }))
+    if (std::any_of(implementations.begin(), implementations.end(),
+                    [&](const ErrorFunction* impl) { return calls(image, f.range, impl->range.begin); }))
       candidates.push_back(&f);
   }
   if (candidates.empty()) return std::nullopt;
@@ -64,10 +66,16 @@ base::Result<std::optional<AttachPlan>> locate(const ElfImage& image) {
       if (f.raises(kUninitialized) && f.raises(kBadLength) && f.raises(kHandshakeFailed)) write = begin;
   if (!read) read = find_read(image, functions);
   if (!write || !read)
-    return base::Error{base::ErrorCode::kUnsupported, 0, write ? "BoringSSL is inside, SSL_read was not found" : "BoringSSL is inside, SSL_write was not found", {}};
+    return base::Error{
+        base::ErrorCode::kUnsupported,
+        0,
+        write ? "BoringSSL is inside, SSL_read was not found" : "BoringSSL is inside, SSL_write was not found",
+        {}};
   AttachPlan plan{"boringssl", {}, {}};
-  if (auto site = probe_site(image, *write, CallShape::kTlsWriteRet, "SSL_write", true)) plan.sites.push_back(std::move(*site));
-  if (auto site = probe_site(image, *read, CallShape::kTlsReadRet, "SSL_read", true)) plan.sites.push_back(std::move(*site));
+  if (auto site = probe_site(image, *write, CallShape::kTlsWriteRet, "SSL_write", true))
+    plan.sites.push_back(std::move(*site));
+  if (auto site = probe_site(image, *read, CallShape::kTlsReadRet, "SSL_read", true))
+    plan.sites.push_back(std::move(*site));
   return std::optional<AttachPlan>(std::move(plan));
 }
 

@@ -13,8 +13,10 @@ Analysis analyze(ElfImage& image, std::span<const Locator* const> locators) {
   Analysis out;
   for (const Locator* l : locators) {
     auto plan = l->locate(image);
-    if (!plan) out.misses.push_back({std::string(l->name), plan.error().what});
-    else if (plan->has_value() && !(*plan)->sites.empty()) out.plans.push_back(std::move(**plan));
+    if (!plan)
+      out.misses.push_back({std::string(l->name), plan.error().what});
+    else if (plan->has_value() && !(*plan)->sites.empty())
+      out.plans.push_back(std::move(**plan));
   }
   return out;
 }

@@ -1,5 +1,5 @@
-// One image through all locators. Pure; the cost is one pass for all anchor strings plus the passes of the locators that
-// found theirs.
+// One image through all locators. Pure; the cost is one pass for all anchor strings plus the passes of the locators
+// that found theirs.
 #pragma once
 
 #include <span>

@@ -17,30 +17,34 @@ enum class CallShape : std::uint8_t {
   kTlsReadOut = 2,   // f(ctx, buf, size_t len, size_t* readbytes): > 0 is success. ssl_read_internal, SSL_read_ex
   kTlsWriteRet = 3,  // f(ctx, buf, len): n > 0 bytes. SSL_write, gnutls_record_send, PR_Send, PR_Write
   kTlsReadRet = 4,   // f(ctx, buf, len): n > 0 bytes. SSL_read, gnutls_record_recv, PR_Recv, PR_Read
-  kTlsWriteFlagsOut = 5,  // f(ctx, buf, size_t len, flags, size_t* written): > 0 is success. ssl_write_internal from 3.3 on
+  kTlsWriteFlagsOut =
+      5,  // f(ctx, buf, size_t len, flags, size_t* written): > 0 is success. ssl_write_internal from 3.3 on
 
-  // Go, register ABI (1.17 on): rax = receiver, rbx = buffer, rcx = length. Never a uretprobe (stacks move): the probes sit
-  // on the RET instructions themselves, and are tied to the entry by goroutine. At the entry skip the hit when CF or ZF is
-  // set: the stack check jumps, and the function begins again. (7 is not used.)
+  // Go, register ABI (1.17 on): rax = receiver, rbx = buffer, rcx = length. Never a uretprobe (stacks move): the probes
+  // sit on the RET instructions themselves, and are tied to the entry by goroutine. At the entry skip the hit when CF
+  // or ZF is set: the stack check jumps, and the function begins again. (7 is not used.)
   kGoWrite = 6,       // (*tls.Conn).Write, entry: plaintext at entry
   kGoRead = 8,        // (*tls.Conn).Read, entry
   kGoReadReturn = 9,  // one of its RETs: n in rax
 
-  // One record at the AEAD boundary (BoringSSL and AWS-LC). In TLS the additional data are the record header, so a probe
-  // checks itself: adlen is 5, ad = 1[4-7] 03 0[1-4] LL LL. In TLS 1.3 the last plaintext byte is the content type.
-  // open may call open_gather, and seal seal_scatter, for the same record: a hit nested in another one on its thread is the
-  // same bytes.
-  kAeadSeal = 10,         // f(ctx, out, *outlen, max, nonce, nlen, s1 in, s2 inlen, s3 ad, s4 adlen): plaintext at entry, ciphertext on return
-  kAeadSealScatter = 11,  // f(ctx, out, tag, *taglen, maxtag, nonce, s1 nlen, s2 in, s3 inlen, s4 extra, s5 extralen, s6 ad, s7 adlen)
-  kAeadOpen = 12,         // f(ctx, out, *outlen, max, nonce, nlen, s1 in, s2 inlen, s3 ad, s4 adlen): out[*outlen] on return 1
-  kAeadOpenGather = 13,   // f(ctx, out, nonce, nlen, in, inlen, s1 tag, s2 taglen, s3 ad, s4 adlen): out[inlen] on return 1
+  // One record at the AEAD boundary (BoringSSL and AWS-LC). In TLS the additional data are the record header, so a
+  // probe checks itself: adlen is 5, ad = 1[4-7] 03 0[1-4] LL LL. In TLS 1.3 the last plaintext byte is the content
+  // type. open may call open_gather, and seal seal_scatter, for the same record: a hit nested in another one on its
+  // thread is the same bytes.
+  kAeadSeal = 10,  // f(ctx, out, *outlen, max, nonce, nlen, s1 in, s2 inlen, s3 ad, s4 adlen): plaintext at entry,
+                   // ciphertext on return
+  kAeadSealScatter =
+      11,  // f(ctx, out, tag, *taglen, maxtag, nonce, s1 nlen, s2 in, s3 inlen, s4 extra, s5 extralen, s6 ad, s7 adlen)
+  kAeadOpen = 12,  // f(ctx, out, *outlen, max, nonce, nlen, s1 in, s2 inlen, s3 ad, s4 adlen): out[*outlen] on return 1
+  kAeadOpenGather =
+      13,  // f(ctx, out, nonce, nlen, in, inlen, s1 tag, s2 taglen, s3 ad, s4 adlen): out[inlen] on return 1
 
   // The same in ring; a Rust function without a fixed ABI. The probe finds its arguments by looking for a pointer to a
   // record header among registers and stack words, and remembers where per image.
   kRingSeal = 14,  // plaintext at entry
   kRingOpen = 15,  // plaintext on return
 
-  kTlsFree = 16,  // f(ctx): the context ends, its address may be reused; entry only. SSL_free
+  kTlsFree = 16,    // f(ctx): the context ends, its address may be reused; entry only. SSL_free
   kTlsRecord = 17,  // f(bio, records, int len): ciphertext on its way out, inside a write; entry only. BIO_write
 };
 
@@ -49,8 +53,8 @@ std::string_view name(CallShape);
 struct ProbeSite {
   // Entry: the instruction to probe. Arguments are in place and [rsp] is the return address there.
   std::uint64_t entry_offset = 0;
-  // True if the kernel emulates the instruction at entry_offset (push, nop, jcc, jmp, call): ~0.5 µs instead of a single
-  // step of 1-16 µs. False is reported by `coverage`.
+  // True if the kernel emulates the instruction at entry_offset (push, nop, jcc, jmp, call): ~0.5 µs instead of a
+  // single step of 1-16 µs. False is reported by `coverage`.
   bool cheap = false;
   // Where a uretprobe goes (registered like a uprobe: its breakpoint replaces [rsp]). 0: no return probe.
   std::uint64_t return_offset = 0;

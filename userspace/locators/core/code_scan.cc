@@ -61,9 +61,12 @@ void find_immediates(const Segment& s, Bytes code, std::uint64_t target, std::ve
     const std::uint8_t* imm = code.data() + p - 1;
     if (static_cast<std::uint32_t>(load32(imm)) != value) return true;
     std::uint64_t at = 0;
-    if ((imm[-1] & 0xf8) == 0xb8) at = p - 2 - (p >= 3 && imm[-2] == 0x41 ? 1 : 0);
-    else if (p >= 4 && imm[-3] == 0x48 && imm[-2] == 0xc7 && (imm[-1] & 0xf8) == 0xc0) at = p - 4;
-    else return true;
+    if ((imm[-1] & 0xf8) == 0xb8)
+      at = p - 2 - (p >= 3 && imm[-2] == 0x41 ? 1 : 0);
+    else if (p >= 4 && imm[-3] == 0x48 && imm[-2] == 0xc7 && (imm[-1] & 0xf8) == 0xc0)
+      at = p - 4;
+    else
+      return true;
     out.push_back({s.vaddr + at, target});
     return out.size() < kMaxReferences;
   });
@@ -73,9 +76,9 @@ bool ends_before(Bytes code, std::size_t at) {
   if (at == 0) return true;
   const std::uint8_t p = code[at - 1];
   if (p == 0xcc || p == 0x90 || p == 0xc3 || p == 0x00) return true;
-  if (at >= 2 && code[at - 2] == 0x0f && p == 0x0b) return true;                                 // ud2
-  if (at >= 5 && (code[at - 5] == 0xe9 || code[at - 5] == 0xe8)) return true;                    // jmp, or a call that does not return
-  if (at >= 2 && (code[at - 2] == 0xeb || (code[at - 2] == 0xff && p >= 0xe0))) return true;     // short or indirect jmp
+  if (at >= 2 && code[at - 2] == 0x0f && p == 0x0b) return true;               // ud2
+  if (at >= 5 && (code[at - 5] == 0xe9 || code[at - 5] == 0xe8)) return true;  // jmp, or a call that does not return
+  if (at >= 2 && (code[at - 2] == 0xeb || (code[at - 2] == 0xff && p >= 0xe0))) return true;  // short or indirect jmp
   // A multi-byte nop as padding: 66 … 0f 1f 84 00 00 00 00 00 ends in zero and is covered above; 0f 1f 40 00 as well.
   return false;
 }
@@ -95,7 +98,8 @@ std::optional<std::uint64_t> prologue_before(const ElfImage& image, std::uint64_
   for (std::size_t back = 0; back <= kMaxBack && back <= from; ++back) {
     const std::size_t at = from - back;
     if (at + 4 > code.size() || code[at] != 0x55) continue;
-    if (code[at + 1] == 0x48 && code[at + 2] == 0x89 && code[at + 3] == 0xe5 && ends_before(code, at)) return s->vaddr + at;
+    if (code[at + 1] == 0x48 && code[at + 2] == 0x89 && code[at + 3] == 0xe5 && ends_before(code, at))
+      return s->vaddr + at;
   }
   return std::nullopt;
 }
@@ -112,9 +116,11 @@ std::uint64_t end_of_function(const ElfImage& image, std::uint64_t begin) {
     at += insn->bytes;
     if (insn->flow == Flow::kBranch || insn->flow == Flow::kJump) {
       const bool near = insn->flow == Flow::kBranch || insn->target - insn->vaddr < 0x2000;
-      if (near && insn->target > begin && insn->target - begin < kMaxFollow) furthest = std::max(furthest, insn->target);
+      if (near && insn->target > begin && insn->target - begin < kMaxFollow)
+        furthest = std::max(furthest, insn->target);
     }
-    const bool stops = insn->flow == Flow::kReturn || insn->flow == Flow::kJump || insn->flow == Flow::kJumpAway || insn->flow == Flow::kTrap;
+    const bool stops = insn->flow == Flow::kReturn || insn->flow == Flow::kJump || insn->flow == Flow::kJumpAway ||
+                       insn->flow == Flow::kTrap;
     if (stops && at > furthest) return at;
   }
   return at;
@@ -132,7 +138,8 @@ static std::vector<Reference> scan_references(const ElfImage& image, std::span<c
     each_byte(code, 0x8d, [&](std::size_t p) {
       if (p == 0 || p + 6 > code.size()) return true;
       if ((code[p - 1] & 0xf8) != 0x48 || (code[p + 1] & 0xc7) != 5) return true;
-      const std::uint64_t target = s.vaddr + p + 6 + static_cast<std::uint64_t>(std::int64_t{load32(code.data() + p + 2)});
+      const std::uint64_t target =
+          s.vaddr + p + 6 + static_cast<std::uint64_t>(std::int64_t{load32(code.data() + p + 2)});
       if (wanted.contains(target)) out.push_back({s.vaddr + p - 1, target});
       return out.size() < kMaxReferences;
     });
@@ -148,7 +155,8 @@ std::vector<Reference> references_to(const ElfImage& image, std::span<const std:
   if (targets.empty()) return {};
   const TargetSet wanted(targets);
   const std::vector<std::uint64_t> anchors = image.anchor_targets();
-  if (!std::includes(anchors.begin(), anchors.end(), wanted.sorted().begin(), wanted.sorted().end())) return scan_references(image, targets);
+  if (!std::includes(anchors.begin(), anchors.end(), wanted.sorted().begin(), wanted.sorted().end()))
+    return scan_references(image, targets);
   if (!image.anchor_references()) image.keep_anchor_references(scan_references(image, anchors));
   std::vector<Reference> out;
   for (const Reference& r : *image.anchor_references())
@@ -165,7 +173,8 @@ std::vector<Reference> calls_to(const ElfImage& image, std::span<const std::uint
     const Bytes code = code_of(image, s);
     each_byte<0xfe>(code, 0xe8, [&](std::size_t p) {
       if (p + 5 > code.size()) return false;
-      const std::uint64_t target = s.vaddr + p + 5 + static_cast<std::uint64_t>(std::int64_t{load32(code.data() + p + 1)});
+      const std::uint64_t target =
+          s.vaddr + p + 5 + static_cast<std::uint64_t>(std::int64_t{load32(code.data() + p + 1)});
       if (wanted.contains(target)) out.push_back({s.vaddr + p, target});
       return out.size() < kMaxReferences;
     });
@@ -174,7 +183,8 @@ std::vector<Reference> calls_to(const ElfImage& image, std::span<const std::uint
   return out;
 }
 
-std::vector<std::optional<FunctionRange>> functions_around(const ElfImage& image, std::span<const std::uint64_t> addresses) {
+std::vector<std::optional<FunctionRange>> functions_around(const ElfImage& image,
+                                                           std::span<const std::uint64_t> addresses) {
   std::vector<std::optional<FunctionRange>> out(addresses.size());
   std::vector<std::size_t> unknown;
   for (std::size_t i = 0; i < addresses.size(); ++i) {
@@ -193,11 +203,13 @@ std::vector<std::optional<FunctionRange>> functions_around(const ElfImage& image
     const Bytes code = code_of(image, s);
     each_byte(code, 0xe8, [&](std::size_t p) {
       if (p + 5 > code.size()) return false;
-      const std::uint64_t target = s.vaddr + p + 5 + static_cast<std::uint64_t>(std::int64_t{load32(code.data() + p + 1)});
+      const std::uint64_t target =
+          s.vaddr + p + 5 + static_cast<std::uint64_t>(std::int64_t{load32(code.data() + p + 1)});
       if (target > sorted.back() || target + kMaxBack < sorted.front() || target % 16 != 0) return true;
       const Segment* home = code_segment(image, target);
       if (home == nullptr || !ends_before(code_of(image, *home), target - home->vaddr)) return true;
-      for (auto it = std::lower_bound(sorted.begin(), sorted.end(), target); it != sorted.end() && *it - target < kMaxBack; ++it) {
+      for (auto it = std::lower_bound(sorted.begin(), sorted.end(), target);
+           it != sorted.end() && *it - target < kMaxBack; ++it) {
         std::uint64_t& b = best[static_cast<std::size_t>(it - sorted.begin())];
         b = std::max(b, target);
       }
@@ -226,7 +238,8 @@ std::vector<FunctionRange> join_fragments(const ElfImage& image, std::vector<Fun
   const std::vector<Reference> calls = calls_to(image, begins);
   std::vector<FunctionRange*> fragments;
   for (FunctionRange& f : functions) {
-    const bool called = std::any_of(calls.begin(), calls.end(), [&](const Reference& c) { return c.target == f.begin; });
+    const bool called =
+        std::any_of(calls.begin(), calls.end(), [&](const Reference& c) { return c.target == f.begin; });
     if (!called) fragments.push_back(&f);
   }
   std::vector<std::optional<FunctionRange>> parents(fragments.size());
@@ -250,7 +263,8 @@ std::vector<FunctionRange> join_fragments(const ElfImage& image, std::vector<Fun
   }
   for (std::size_t i = 0; i < fragments.size(); ++i)
     if (parents[i]) *fragments[i] = *parents[i];
-  std::sort(functions.begin(), functions.end(), [](const FunctionRange& a, const FunctionRange& b) { return a.begin < b.begin; });
+  std::sort(functions.begin(), functions.end(),
+            [](const FunctionRange& a, const FunctionRange& b) { return a.begin < b.begin; });
   functions.erase(std::unique(functions.begin(), functions.end(),
                               [](const FunctionRange& a, const FunctionRange& b) { return a.begin == b.begin; }),
                   functions.end());

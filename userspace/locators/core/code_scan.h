@@ -13,7 +13,8 @@
 
 namespace penstock::locators {
 
-inline constexpr std::size_t kMaxReferences = 2048;  // per pass; libraries that name their file in every error have hundreds
+inline constexpr std::size_t kMaxReferences =
+    2048;  // per pass; libraries that name their file in every error have hundreds
 inline constexpr std::size_t kMaxFunctionBytes = 64 * 1024;
 
 // Instructions that form one of the addresses: `lea reg, [rip+x]`, and `mov reg, imm32` for addresses below 4 GiB in

@@ -37,7 +37,8 @@ std::uint64_t clip(std::uint64_t offset, std::uint64_t bytes, std::uint64_t limi
 base::Result<ElfImage> ElfImage::parse(Bytes file) {
   Elf64_Ehdr header;
   if (!load(file, 0, header) || std::memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) return refused("no ELF header");
-  if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB) return refused("not 64-bit little-endian");
+  if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB)
+    return refused("not 64-bit little-endian");
   if (header.e_machine != EM_X86_64) return refused("not x86-64");
   if (header.e_type != ET_EXEC && header.e_type != ET_DYN) return refused("neither executable nor shared object");
   if (header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phnum == 0 || header.e_phnum > kMaxSegments)
@@ -48,7 +49,8 @@ base::Result<ElfImage> ElfImage::parse(Bytes file) {
   std::uint64_t dynamic_offset = 0, dynamic_bytes = 0, unwind_header = 0, total = 0;
   for (std::size_t i = 0; i < header.e_phnum; ++i) {
     Elf64_Phdr p;
-    if (header.e_phoff > file.size() || !load(file, header.e_phoff + i * sizeof(p), p)) return refused("program headers outside of the file");
+    if (header.e_phoff > file.size() || !load(file, header.e_phoff + i * sizeof(p), p))
+      return refused("program headers outside of the file");
     if (p.p_offset > file.size()) continue;
     const std::uint64_t bytes = clip(p.p_offset, p.p_filesz, file.size());
     switch (p.p_type) {
@@ -57,18 +59,25 @@ base::Result<ElfImage> ElfImage::parse(Bytes file) {
         total += bytes;
         image.segments_.push_back({p.p_vaddr, p.p_offset, bytes, (p.p_flags & PF_X) != 0, (p.p_flags & PF_W) != 0});
         break;
-      case PT_DYNAMIC: dynamic_offset = p.p_offset; dynamic_bytes = bytes; break;
-      case PT_GNU_EH_FRAME: unwind_header = p.p_vaddr; break;
+      case PT_DYNAMIC:
+        dynamic_offset = p.p_offset;
+        dynamic_bytes = bytes;
+        break;
+      case PT_GNU_EH_FRAME:
+        unwind_header = p.p_vaddr;
+        break;
       case PT_NOTE:
         if (image.notes_.size() < kMaxNotes) image.notes_.emplace_back(p.p_offset, bytes);
         break;
-      default: break;
+      default:
+        break;
     }
   }
   if (image.segments_.empty()) return refused("nothing to load");
   // Segments of a real image share at most the page at their seam; otherwise a scan of "all segments" is unbounded.
   if (total > file.size() + image.segments_.size() * 65536) return refused("segments overlap");
-  std::sort(image.segments_.begin(), image.segments_.end(), [](const Segment& a, const Segment& b) { return a.vaddr < b.vaddr; });
+  std::sort(image.segments_.begin(), image.segments_.end(),
+            [](const Segment& a, const Segment& b) { return a.vaddr < b.vaddr; });
   if (header.e_shnum <= kMaxSections && header.e_shentsize == sizeof(Elf64_Shdr)) image.read_sections();
   if (dynamic_bytes != 0) image.read_dynamic(dynamic_offset, dynamic_bytes);
   if (unwind_header != 0) image.read_unwind_header(unwind_header);
@@ -79,7 +88,8 @@ void ElfImage::read_sections() {
   Elf64_Ehdr header;
   if (!load(file_, 0, header)) return;
   const auto section_at = [&](std::uint64_t index, Elf64_Shdr& out) {
-    return header.e_shoff != 0 && header.e_shoff <= file_.size() && load(file_, header.e_shoff + index * sizeof(out), out);
+    return header.e_shoff != 0 && header.e_shoff <= file_.size() &&
+           load(file_, header.e_shoff + index * sizeof(out), out);
   };
   Elf64_Shdr names{};
   if (!section_at(header.e_shstrndx, names)) return;
@@ -103,7 +113,8 @@ void ElfImage::read_sections() {
 }
 
 void ElfImage::read_dynamic(std::uint64_t offset, std::uint64_t bytes) {
-  std::uint64_t symbols = 0, strings = 0, strings_bytes = 0, hash = 0, gnu_hash = 0, versym = 0, verdef = 0, rela = 0, rela_bytes = 0;
+  std::uint64_t symbols = 0, strings = 0, strings_bytes = 0, hash = 0, gnu_hash = 0, versym = 0, verdef = 0, rela = 0,
+                rela_bytes = 0;
   std::uint64_t soname = UINT64_MAX;
   std::vector<std::uint64_t> needed;
   const std::uint64_t count = std::min<std::uint64_t>(bytes / sizeof(Elf64_Dyn), kMaxDynamic);
@@ -112,21 +123,44 @@ void ElfImage::read_dynamic(std::uint64_t offset, std::uint64_t bytes) {
     if (!load(file_, offset + i * sizeof(d), d) || d.d_tag == DT_NULL) break;
     const std::uint64_t value = d.d_un.d_val;
     switch (d.d_tag) {
-      case DT_SYMTAB: symbols = value; break;
-      case DT_STRTAB: strings = value; break;
-      case DT_STRSZ: strings_bytes = value; break;
-      case DT_HASH: hash = value; break;
-      case DT_GNU_HASH: gnu_hash = value; break;
-      case DT_VERSYM: versym = value; break;
-      case DT_VERDEF: verdef = value; break;
-      case DT_VERDEFNUM: verdef_count_ = std::min<std::uint64_t>(value, 1024); break;
-      case DT_RELA: rela = value; break;
-      case DT_RELASZ: rela_bytes = value; break;
-      case DT_SONAME: soname = value; break;
+      case DT_SYMTAB:
+        symbols = value;
+        break;
+      case DT_STRTAB:
+        strings = value;
+        break;
+      case DT_STRSZ:
+        strings_bytes = value;
+        break;
+      case DT_HASH:
+        hash = value;
+        break;
+      case DT_GNU_HASH:
+        gnu_hash = value;
+        break;
+      case DT_VERSYM:
+        versym = value;
+        break;
+      case DT_VERDEF:
+        verdef = value;
+        break;
+      case DT_VERDEFNUM:
+        verdef_count_ = std::min<std::uint64_t>(value, 1024);
+        break;
+      case DT_RELA:
+        rela = value;
+        break;
+      case DT_RELASZ:
+        rela_bytes = value;
+        break;
+      case DT_SONAME:
+        soname = value;
+        break;
       case DT_NEEDED:
         if (needed.size() < kMaxNeeded) needed.push_back(value);
         break;
-      default: break;
+      default:
+        break;
     }
   }
   const auto strings_offset = offset_of(strings);
@@ -169,7 +203,8 @@ std::optional<std::uint64_t> ElfImage::vaddr_of(std::uint64_t offset) const {
 Bytes ElfImage::at(std::uint64_t vaddr, std::size_t max) const {
   for (const Segment& s : segments_)
     if (vaddr >= s.vaddr && vaddr - s.vaddr < s.file_bytes)
-      return file_.subspan(s.offset + (vaddr - s.vaddr), std::min<std::uint64_t>(max, s.file_bytes - (vaddr - s.vaddr)));
+      return file_.subspan(s.offset + (vaddr - s.vaddr),
+                           std::min<std::uint64_t>(max, s.file_bytes - (vaddr - s.vaddr)));
   return {};
 }
 
@@ -193,7 +228,8 @@ std::vector<ElfImage::Relocation> ElfImage::relative_relocations() const {
   for (std::uint64_t i = 0; i < rela_count_; ++i) {
     Elf64_Rela r;
     if (!load(file_, rela_ + i * sizeof(r), r)) break;
-    if (ELF64_R_TYPE(r.r_info) == R_X86_64_RELATIVE) out.push_back({r.r_offset, static_cast<std::uint64_t>(r.r_addend)});
+    if (ELF64_R_TYPE(r.r_info) == R_X86_64_RELATIVE)
+      out.push_back({r.r_offset, static_cast<std::uint64_t>(r.r_addend)});
   }
   std::sort(out.begin(), out.end(), [](const Relocation& a, const Relocation& b) { return a.where < b.where; });
   return out;
@@ -210,8 +246,8 @@ std::string ElfImage::build_id() const {
       const std::uint64_t data_bytes = (static_cast<std::uint64_t>(note.n_descsz) + 3) & ~3ull;
       const std::uint64_t data = at + sizeof(note) + name_bytes;
       if (data + note.n_descsz > begin + bytes) break;
-      if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 && std::memcmp(file_.data() + at + sizeof(note), "GNU", 4) == 0 &&
-          note.n_descsz >= 8 && note.n_descsz <= 64) {
+      if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 &&
+          std::memcmp(file_.data() + at + sizeof(note), "GNU", 4) == 0 && note.n_descsz >= 8 && note.n_descsz <= 64) {
         std::string hex;
         for (std::uint64_t i = 0; i < note.n_descsz; ++i) hex += fmt::format("{:02x}", file_[data + i]);
         return hex;

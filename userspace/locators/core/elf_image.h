@@ -105,7 +105,8 @@ class ElfImage {
   void index_anchors(std::span<const std::string_view> anchors);
   // Addresses where a declared anchor begins, at most kMaxAnchorHits. Undeclared: none.
   std::vector<std::uint64_t> anchor(std::string_view text) const;
-  // Addresses of all anchors found, and of the strings they end: what references_to() collects in one pass for everybody.
+  // Addresses of all anchors found, and of the strings they end: what references_to() collects in one pass for
+  // everybody.
   std::vector<std::uint64_t> anchor_targets() const;
   // References to anchor_targets(), kept by references_to() on first use; empty before.
   const std::optional<std::vector<Reference>>& anchor_references() const { return anchor_references_; }

@@ -1,4 +1,5 @@
-// Against this very program (it has dynamic and static symbols, .eh_frame, a build-id) and against damaged copies of it.
+// Against this very program (it has dynamic and static symbols, .eh_frame, a build-id) and against damaged copies of
+// it.
 #include "userspace/locators/core/elf_image.h"
 
 #include <dlfcn.h>
@@ -16,7 +17,9 @@
 #include "userspace/locators/core/probe_site.h"
 
 // Called through volatile pointers so that they exist as functions of their own.
-extern "C" [[gnu::noinline, gnu::used]] const char* penstock_test_anchor_user() { return "anchor of the ELF image test"; }
+extern "C" [[gnu::noinline, gnu::used]] const char* penstock_test_anchor_user() {
+  return "anchor of the ELF image test";
+}
 extern "C" [[gnu::noinline, gnu::used]] const char* penstock_test_anchor_caller(int n) {
   const char* s = penstock_test_anchor_user();
   return n == 0 ? s : s + 1;
@@ -134,7 +137,8 @@ TEST_F(ElfImageTest, RefusesSegmentsThatOverlapInTheFile) {
   EXPECT_FALSE(ElfImage::parse(bytes_));
 }
 
-// Everything a locator may ask of an image; results do not matter, memory errors do (this runs under the sanitizers too).
+// Everything a locator may ask of an image; results do not matter, memory errors do (this runs under the sanitizers
+// too).
 void exercise(std::span<const std::uint8_t> bytes) {
   auto image = ElfImage::parse(bytes);
   if (!image) return;
@@ -167,7 +171,8 @@ TEST_F(ElfImageTest, SurvivesDamagedTables) {
     auto damaged = bytes_;
     for (int i = 0; i < 4; ++i) {
       // In the headers mostly: that is where offsets and counts are.
-      const std::size_t where = round % 3 == 0 ? random() % damaged.size() : 16 + random() % (header.e_phoff + header.e_phnum * sizeof(Elf64_Phdr));
+      const std::size_t where = round % 3 == 0 ? random() % damaged.size()
+                                               : 16 + random() % (header.e_phoff + header.e_phnum * sizeof(Elf64_Phdr));
       damaged[where] = static_cast<std::uint8_t>(random());
     }
     exercise(damaged);

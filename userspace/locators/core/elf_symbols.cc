@@ -30,7 +30,9 @@ std::uint64_t ElfImage::count_dynamic_symbols(std::uint64_t hash, std::uint64_t 
   if (hash != 0)
     if (const auto chains = read<std::uint32_t>(hash + 4)) return std::min<std::uint64_t>(*chains, kMaxSymbols);
   if (gnu_hash == 0) return 0;
-  struct Header { std::uint32_t buckets, first, bloom_words, shift; };
+  struct Header {
+    std::uint32_t buckets, first, bloom_words, shift;
+  };
   const auto h = read<Header>(gnu_hash);
   if (!h || h->buckets > kMaxSymbols || h->bloom_words > kMaxSymbols) return 0;
   const std::uint64_t buckets_at = gnu_hash + sizeof(Header) + std::uint64_t{h->bloom_words} * 8;
@@ -84,8 +86,11 @@ std::optional<Symbol> ElfImage::find_symbol(const Table& table, std::uint64_t st
     const std::uint8_t* text = file_.data() + strings + s->st_name;
     if (std::memcmp(text, name.data(), name.size()) != 0 || text[name.size()] != 0) continue;
     if (!is_function(*s) && ELF64_ST_TYPE(s->st_info) != STT_OBJECT) continue;
-    return Symbol{{reinterpret_cast<const char*>(text), name.size()}, versioned ? version_of(i) : std::string_view{},
-                  s->st_value, s->st_size, is_function(*s)};
+    return Symbol{{reinterpret_cast<const char*>(text), name.size()},
+                  versioned ? version_of(i) : std::string_view{},
+                  s->st_value,
+                  s->st_size,
+                  is_function(*s)};
   }
   return std::nullopt;
 }

@@ -14,10 +14,18 @@ constexpr std::uint8_t kTableEncoding = 0x3b;  // relative to the header, signed
 
 std::size_t encoded_bytes(std::uint8_t encoding) {
   switch (encoding & 0x0f) {
-    case 0x00: case 0x04: case 0x0c: return 8;
-    case 0x02: case 0x0a: return 2;
-    case 0x03: case 0x0b: return 4;
-    default: return 0;
+    case 0x00:
+    case 0x04:
+    case 0x0c:
+      return 8;
+    case 0x02:
+    case 0x0a:
+      return 2;
+    case 0x03:
+    case 0x0b:
+      return 4;
+    default:
+      return 0;
   }
 }
 
@@ -44,15 +52,20 @@ std::optional<std::uint8_t> fde_encoding(Bytes cie) {
   ++at;
   if (!letters.starts_with('z')) return std::nullopt;
   if (!uleb(cie, at) || !uleb(cie, at)) return std::nullopt;  // code alignment, data alignment (same length as SLEB128)
-  if (version == 1) ++at;
-  else if (!uleb(cie, at)) return std::nullopt;
+  if (version == 1)
+    ++at;
+  else if (!uleb(cie, at))
+    return std::nullopt;
   if (!uleb(cie, at)) return std::nullopt;  // bytes of augmentation data
   for (const char letter : letters.substr(1)) {
     if (at >= cie.size()) return std::nullopt;
     if (letter == 'R') return cie[at];
-    if (letter == 'L') at += 1;
-    else if (letter == 'P') at += 1 + encoded_bytes(cie[at]);
-    else if (letter != 'S' && letter != 'B') return std::nullopt;
+    if (letter == 'L')
+      at += 1;
+    else if (letter == 'P')
+      at += 1 + encoded_bytes(cie[at]);
+    else if (letter != 'S' && letter != 'B')
+      return std::nullopt;
   }
   return std::nullopt;
 }
@@ -71,7 +84,9 @@ void ElfImage::read_unwind_header(std::uint64_t vaddr) {
 }
 
 std::optional<FunctionRange> ElfImage::unwind_range(std::uint64_t vaddr) const {
-  struct Row { std::int32_t begin, fde; };
+  struct Row {
+    std::int32_t begin, fde;
+  };
   const auto row = [&](std::uint64_t i) {
     Row r;
     std::memcpy(&r, file_.data() + unwind_table_ + i * sizeof(Row), sizeof(Row));
@@ -80,8 +95,10 @@ std::optional<FunctionRange> ElfImage::unwind_range(std::uint64_t vaddr) const {
   std::uint64_t low = 0, high = unwind_count_;  // the last row that begins at or before vaddr is low - 1
   while (low < high) {
     const std::uint64_t middle = low + (high - low) / 2;
-    if (unwind_vaddr_ + static_cast<std::uint64_t>(std::int64_t{row(middle).begin}) <= vaddr) low = middle + 1;
-    else high = middle;
+    if (unwind_vaddr_ + static_cast<std::uint64_t>(std::int64_t{row(middle).begin}) <= vaddr)
+      low = middle + 1;
+    else
+      high = middle;
   }
   if (low == 0) return std::nullopt;
   const Row found = row(low - 1);

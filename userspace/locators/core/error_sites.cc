@@ -26,7 +26,8 @@ std::array<std::optional<std::int64_t>, 16> immediates_at(std::span<const Instru
   for (std::size_t back = 1; back <= kWindow && back <= reference; ++back) {
     const Instruction& i = code[reference - back];
     if (interrupts(i)) break;
-    const bool popped = i.shape == Shape::kPop && reference - back > 0 && code[reference - back - 1].shape == Shape::kPushImmediate;
+    const bool popped =
+        i.shape == Shape::kPop && reference - back > 0 && code[reference - back - 1].shape == Shape::kPushImmediate;
     for (std::uint8_t reg = 0; reg < 16; ++reg) {
       if ((i.written & (1u << reg)) == 0 || overwritten[reg]) continue;
       overwritten[reg] = true;
@@ -60,21 +61,24 @@ std::optional<ErrorSite> error_site(std::span<const Instruction> code, std::uint
   return std::nullopt;
 }
 
-// Without tables the function may begin before our guess, in data even: then decode from some bytes before the reference
-// until an instruction begins exactly there. Instruction streams fall into step quickly, so as many starts as the longest
-// instruction has bytes are enough.
+// Without tables the function may begin before our guess, in data even: then decode from some bytes before the
+// reference until an instruction begins exactly there. Instruction streams fall into step quickly, so as many starts as
+// the longest instruction has bytes are enough.
 std::vector<Instruction> around(const ElfImage& image, std::uint64_t reference) {
   constexpr std::uint64_t kFar = 60, kNear = 45, kAfter = 56;
   for (std::uint64_t back = kFar; back > kNear && back <= reference; --back) {
     const auto before = disassemble(image, {reference - back, reference});
-    if (!before.empty() && before.back().end() == reference) return disassemble(image, {reference - back, reference + kAfter});
+    if (!before.empty() && before.back().end() == reference)
+      return disassemble(image, {reference - back, reference + kAfter});
   }
   return disassemble(image, {reference, reference + kAfter});
 }
 
 }  // namespace
 
-std::map<std::uint64_t, ErrorFunction> error_functions(const ElfImage& image, std::span<const std::string_view> file_anchors, std::int64_t library) {
+std::map<std::uint64_t, ErrorFunction> error_functions(const ElfImage& image,
+                                                       std::span<const std::string_view> file_anchors,
+                                                       std::int64_t library) {
   std::vector<std::uint64_t> files;
   for (const std::string_view anchor : file_anchors)
     for (const std::uint64_t at : image.anchor(anchor))
@@ -92,7 +96,8 @@ std::map<std::uint64_t, ErrorFunction> error_functions(const ElfImage& image, st
     auto [body, fresh] = bodies.try_emplace(functions[i]->begin);
     if (fresh) {
       constexpr std::uint64_t kMaxBody = 16 * 1024;  // a site further in is decoded by itself
-      body->second = disassemble(image, {functions[i]->begin, std::min(functions[i]->end, functions[i]->begin + kMaxBody)});
+      body->second =
+          disassemble(image, {functions[i]->begin, std::min(functions[i]->end, functions[i]->begin + kMaxBody)});
     }
     auto site = error_site(body->second, references[i].at);
     if (!site) site = error_site(around(image, references[i].at), references[i].at);

@@ -1,8 +1,7 @@
 // Error sites of the BoringSSL family. Each error names its library, its reason and its file:
 //   ERR_put_error(int library, int unused, int reason, const char* file, unsigned line)
-// Some builds drop the unused argument. The numbers are part of the API and stay; lines and code around them change. So a
-// function is known by the *set* of reasons it can raise, in images without any symbols.
-// Pure.
+// Some builds drop the unused argument. The numbers are part of the API and stay; lines and code around them change. So
+// a function is known by the *set* of reasons it can raise, in images without any symbols. Pure.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +20,8 @@ struct ErrorFunction {
   bool raises(std::int64_t reason) const { return reasons.contains(reason); }
 };
 
-// Functions that raise errors of a library from a source file whose path ends in one of the (declared) anchors, by address.
+// Functions that raise errors of a library from a source file whose path ends in one of the (declared) anchors, by
+// address.
 std::map<std::uint64_t, ErrorFunction> error_functions(const ElfImage&, std::span<const std::string_view> file_anchors,
                                                        std::int64_t library);
 

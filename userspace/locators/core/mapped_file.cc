@@ -34,7 +34,8 @@ void on_sigbus(int signal_number, siginfo_t* info, void* context) {
     slot.damaged.store(true, std::memory_order_relaxed);
     // From the faulting page to the end: what lies behind it is gone as well. mmap(2) is a bare system call.
     const std::uintptr_t page = address & ~static_cast<std::uintptr_t>(4095);
-    void* zero = mmap(reinterpret_cast<void*>(page), end - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    void* zero =
+        mmap(reinterpret_cast<void*>(page), end - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     if (zero != MAP_FAILED) {
       errno = saved_errno;
       return;
@@ -81,7 +82,8 @@ base::Result<MappedFile> MappedFile::map(int fd) {
   const int slot = claim_slot();
   if (slot < 0) return base::Error{base::ErrorCode::kFailure, 0, "too many files are mapped", {}};
   // Shared, because the kernel writes the breakpoints of uprobes (ours, another tool's) into *private* mappings of the
-  // file, readable ones included: there we would analyse 0xcc instead of the code. Only what cannot be shared is private.
+  // file, readable ones included: there we would analyse 0xcc instead of the code. Only what cannot be shared is
+  // private.
   void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
   if (data == MAP_FAILED && errno == ENODEV) data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
   if (data == MAP_FAILED) {

@@ -1,7 +1,7 @@
 // A regular file mapped read-only for analysis. The file belongs to someone else, who may truncate it while we read: a
-// SIGBUS inside a mapping is answered by zero pages in its place and `damaged()` turns true, instead of the process dying.
-// The handler is installed once, on first use, and passes every other SIGBUS on to the handler that was there before.
-// Objects may be used from one thread at a time; different objects from different threads.
+// SIGBUS inside a mapping is answered by zero pages in its place and `damaged()` turns true, instead of the process
+// dying. The handler is installed once, on first use, and passes every other SIGBUS on to the handler that was there
+// before. Objects may be used from one thread at a time; different objects from different threads.
 #pragma once
 
 #include <cstddef>

@@ -19,14 +19,19 @@ constexpr unsigned bits(std::initializer_list<std::uint8_t> registers) {
 unsigned kept(CallShape shape) {
   switch (shape) {
     case CallShape::kTlsWriteRet:
-    case CallShape::kTlsReadRet: return bits({kRdi, kRsi, kRdx, kRsp});
+    case CallShape::kTlsReadRet:
+      return bits({kRdi, kRsi, kRdx, kRsp});
     case CallShape::kTlsWriteOut:
-    case CallShape::kTlsReadOut: return bits({kRdi, kRsi, kRdx, kRcx, kRsp});
+    case CallShape::kTlsReadOut:
+      return bits({kRdi, kRsi, kRdx, kRcx, kRsp});
     case CallShape::kGoWrite:
     case CallShape::kGoRead:
-    case CallShape::kGoReadReturn: return bits({kRax, kRbx, kRcx, kRsp});
-    case CallShape::kTlsFree: return bits({kRdi, kRsp});
-    default: return bits({kRdi, kRsi, kRdx, kRcx, kR8, kR9, kRsp});
+    case CallShape::kGoReadReturn:
+      return bits({kRax, kRbx, kRcx, kRsp});
+    case CallShape::kTlsFree:
+      return bits({kRdi, kRsp});
+    default:
+      return bits({kRdi, kRsi, kRdx, kRcx, kR8, kR9, kRsp});
   }
 }
 
@@ -48,7 +53,8 @@ std::optional<Site> choose_site(const ElfImage& image, std::uint64_t function, C
   return Site{function, false};
 }
 
-std::optional<ProbeSite> probe_site(const ElfImage& image, std::uint64_t function, CallShape shape, std::string what, bool with_return) {
+std::optional<ProbeSite> probe_site(const ElfImage& image, std::uint64_t function, CallShape shape, std::string what,
+                                    bool with_return) {
   const auto site = choose_site(image, function, shape);
   if (!site || !image.in_code(function)) return std::nullopt;
   const auto offset = image.offset_of(site->vaddr);

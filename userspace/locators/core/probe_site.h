@@ -19,6 +19,7 @@ struct Site {
 std::optional<Site> choose_site(const ElfImage&, std::uint64_t function, CallShape);
 
 // The same as a ProbeSite in file offsets; `with_return` asks for a uretprobe at that instruction.
-std::optional<ProbeSite> probe_site(const ElfImage&, std::uint64_t function, CallShape, std::string what, bool with_return);
+std::optional<ProbeSite> probe_site(const ElfImage&, std::uint64_t function, CallShape, std::string what,
+                                    bool with_return);
 
 }  // namespace penstock::locators

@@ -15,8 +15,8 @@ struct StringHit {
   std::uint64_t offset;  // where it begins
 };
 
-inline constexpr std::size_t kMinScanBytes = 8;      // shorter strings would make every scan slow; PN_BUG
-inline constexpr std::size_t kMaxAnchorHits = 64;    // per string: a hostile image cannot make the result grow
+inline constexpr std::size_t kMinScanBytes = 8;    // shorter strings would make every scan slow; PN_BUG
+inline constexpr std::size_t kMaxAnchorHits = 64;  // per string: a hostile image cannot make the result grow
 
 // Hits in order of their offset.
 std::vector<StringHit> scan_strings(std::span<const std::uint8_t> haystack, std::span<const std::string_view> strings);

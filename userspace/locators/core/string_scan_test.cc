@@ -11,9 +11,12 @@ namespace {
 
 using namespace std::string_view_literals;
 
-std::span<const std::uint8_t> bytes(std::string_view s) { return {reinterpret_cast<const std::uint8_t*>(s.data()), s.size()}; }
+std::span<const std::uint8_t> bytes(std::string_view s) {
+  return {reinterpret_cast<const std::uint8_t*>(s.data()), s.size()};
+}
 
-std::vector<std::pair<std::uint32_t, std::uint64_t>> scan(std::string_view text, std::vector<std::string_view> strings) {
+std::vector<std::pair<std::uint32_t, std::uint64_t>> scan(std::string_view text,
+                                                          std::vector<std::string_view> strings) {
   std::vector<std::pair<std::uint32_t, std::uint64_t>> out;
   for (const StringHit& h : scan_strings(bytes(text), strings)) out.emplace_back(h.which, h.offset);
   return out;
@@ -31,9 +34,7 @@ TEST(StringScan, FindsStringsOfDifferentLengthsThatShareABeginning) {
               testing::UnorderedElementsAre(std::pair(0u, 2ull), std::pair(1u, 2ull)));
 }
 
-TEST(StringScan, FindsOverlappingPlaces) {
-  EXPECT_THAT(scan("aaaaaaaaaa", {"aaaaaaaa"}), testing::SizeIs(3));
-}
+TEST(StringScan, FindsOverlappingPlaces) { EXPECT_THAT(scan("aaaaaaaaaa", {"aaaaaaaa"}), testing::SizeIs(3)); }
 
 TEST(StringScan, NeverReturnsMoreThanTheLimit) {
   EXPECT_EQ(scan(std::string(10'000, 'a'), {"aaaaaaaa"}).size(), kMaxAnchorHits);
@@ -52,7 +53,8 @@ TEST(StringScan, AgreesWithAPlainSearch) {
     }
     std::vector<std::pair<std::uint32_t, std::uint64_t>> expected;
     for (std::uint32_t i = 0; i < strings.size(); ++i)
-      for (std::size_t at = text.find(strings[i]); at != std::string::npos; at = text.find(strings[i], at + 1)) expected.emplace_back(i, at);
+      for (std::size_t at = text.find(strings[i]); at != std::string::npos; at = text.find(strings[i], at + 1))
+        expected.emplace_back(i, at);
     EXPECT_THAT(scan(text, strings), testing::UnorderedElementsAreArray(expected));
   }
 }

@@ -32,18 +32,29 @@ bool is_emulated(std::span<const std::uint8_t> code, const ZydisDecodedInstructi
 }
 
 Flow flow_of(const ZydisDecodedInstruction& insn, const ZydisDecodedOperand* operands) {
-  const bool direct = insn.operand_count > 0 && operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && operands[0].imm.is_relative;
+  const bool direct =
+      insn.operand_count > 0 && operands[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE && operands[0].imm.is_relative;
   switch (insn.meta.category) {
-    case ZYDIS_CATEGORY_COND_BR: return Flow::kBranch;
-    case ZYDIS_CATEGORY_UNCOND_BR: return direct ? Flow::kJump : Flow::kJumpAway;
-    case ZYDIS_CATEGORY_CALL: return direct ? Flow::kCall : Flow::kCallAway;
-    case ZYDIS_CATEGORY_RET: return Flow::kReturn;
-    default: break;
+    case ZYDIS_CATEGORY_COND_BR:
+      return Flow::kBranch;
+    case ZYDIS_CATEGORY_UNCOND_BR:
+      return direct ? Flow::kJump : Flow::kJumpAway;
+    case ZYDIS_CATEGORY_CALL:
+      return direct ? Flow::kCall : Flow::kCallAway;
+    case ZYDIS_CATEGORY_RET:
+      return Flow::kReturn;
+    default:
+      break;
   }
   switch (insn.mnemonic) {
-    case ZYDIS_MNEMONIC_UD0: case ZYDIS_MNEMONIC_UD1: case ZYDIS_MNEMONIC_UD2:
-    case ZYDIS_MNEMONIC_INT3: case ZYDIS_MNEMONIC_HLT: return Flow::kTrap;
-    default: return Flow::kNext;
+    case ZYDIS_MNEMONIC_UD0:
+    case ZYDIS_MNEMONIC_UD1:
+    case ZYDIS_MNEMONIC_UD2:
+    case ZYDIS_MNEMONIC_INT3:
+    case ZYDIS_MNEMONIC_HLT:
+      return Flow::kTrap;
+    default:
+      return Flow::kNext;
   }
 }
 
@@ -52,11 +63,15 @@ void describe(const ZydisDecodedInstruction& insn, const ZydisDecodedOperand* op
   const auto is_imm = [&](int i) { return ops[i].type == ZYDIS_OPERAND_TYPE_IMMEDIATE; };
   const auto is_mem = [&](int i) { return ops[i].type == ZYDIS_OPERAND_TYPE_MEMORY; };
   switch (insn.mnemonic) {
-    case ZYDIS_MNEMONIC_ENDBR64: out.shape = Shape::kEndbr; break;
+    case ZYDIS_MNEMONIC_ENDBR64:
+      out.shape = Shape::kEndbr;
+      break;
     case ZYDIS_MNEMONIC_LEA:
       out.reg = number_of(ops[0].reg.value);
-      if (ops[1].mem.base == ZYDIS_REGISTER_RIP) out.shape = Shape::kLoadAddress;
-      else if (ops[1].mem.base == ZYDIS_REGISTER_RSP || ops[1].mem.base == ZYDIS_REGISTER_RBP) out.shape = Shape::kLoadStackAddress;
+      if (ops[1].mem.base == ZYDIS_REGISTER_RIP)
+        out.shape = Shape::kLoadAddress;
+      else if (ops[1].mem.base == ZYDIS_REGISTER_RSP || ops[1].mem.base == ZYDIS_REGISTER_RBP)
+        out.shape = Shape::kLoadStackAddress;
       break;
     case ZYDIS_MNEMONIC_MOV:
       if (is_reg(0) && is_imm(1)) {
@@ -94,7 +109,8 @@ void describe(const ZydisDecodedInstruction& insn, const ZydisDecodedOperand* op
         out.reg = number_of(ops[0].reg.value);
       }
       break;
-    default: break;
+    default:
+      break;
   }
 }
 
@@ -116,9 +132,11 @@ std::optional<Instruction> decode(std::span<const std::uint8_t> code, std::uint6
       if (reg < 16) out.written = static_cast<std::uint16_t>(out.written | 1u << reg);
     }
     const auto reads = [&](ZydisRegister reg) {
-      if (const std::uint8_t number = number_of(reg); number < 16) out.read = static_cast<std::uint16_t>(out.read | 1u << number);
+      if (const std::uint8_t number = number_of(reg); number < 16)
+        out.read = static_cast<std::uint16_t>(out.read | 1u << number);
     };
-    if (op.type == ZYDIS_OPERAND_TYPE_REGISTER && (op.actions & ZYDIS_OPERAND_ACTION_MASK_READ) != 0) reads(op.reg.value);
+    if (op.type == ZYDIS_OPERAND_TYPE_REGISTER && (op.actions & ZYDIS_OPERAND_ACTION_MASK_READ) != 0)
+      reads(op.reg.value);
     if (op.type == ZYDIS_OPERAND_TYPE_MEMORY) {
       reads(op.mem.base);
       reads(op.mem.index);

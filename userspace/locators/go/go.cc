@@ -1,9 +1,9 @@
 // Go's crypto/tls, stripped or not, position-independent or not, Go 1.18 on. The runtime cannot do without its function
 // table (gopclntab), so every Go program has one:
 //
-//   u32 magic · u8 0 0 · u8 min instruction 1 · u8 pointer size 8 · u64 functions, files, text start, and the offsets (from the
-//   magic) of names, compilation units, files, pc data, functions
-//   functions: {u32 entry − text start, u32 offset of its record}…, and one more entry for the end; record: {u32 entry, i32 name}
+//   u32 magic · u8 0 0 · u8 min instruction 1 · u8 pointer size 8 · u64 functions, files, text start, and the offsets
+//   (from the magic) of names, compilation units, files, pc data, functions functions: {u32 entry − text start, u32
+//   offset of its record}…, and one more entry for the end; record: {u32 entry, i32 name}
 //
 // Text start is relocated in position-independent programs and absent in newer ones: then .text, or the start of the
 // code, stands for it, checked by the look of the function found there.
@@ -21,7 +21,8 @@ using namespace std::string_view_literals;
 constexpr auto kWriteName = "crypto/tls.(*Conn).Write"sv;
 constexpr auto kReadName = "crypto/tls.(*Conn).Read"sv;
 constexpr std::array kAnchors{kWriteName, kReadName};
-constexpr std::array kMagics{"\xf1\xff\xff\xff\0\0\x01\x08"sv, "\xf0\xff\xff\xff\0\0\x01\x08"sv};  // from 1.20, from 1.18
+constexpr std::array kMagics{"\xf1\xff\xff\xff\0\0\x01\x08"sv,
+                             "\xf0\xff\xff\xff\0\0\x01\x08"sv};  // from 1.20, from 1.18
 constexpr std::uint64_t kMaxFunctions = 4'000'000;
 constexpr std::size_t kMaxReturns = 48;
 
@@ -51,14 +52,17 @@ std::vector<Table> find_tables(const ElfImage& image) {
       constexpr std::uint64_t kMaxOffset = 1ull << 32;
       if (header->names >= kMaxOffset || header->table >= kMaxOffset) continue;
       // The whole table must be there, its sentinel included.
-      if (image.at(at + header->table, (header->functions + 1) * sizeof(Row)).size() < header->functions * sizeof(Row) + 4) continue;
+      if (image.at(at + header->table, (header->functions + 1) * sizeof(Row)).size() <
+          header->functions * sizeof(Row) + 4)
+        continue;
       out.push_back({at, *header});
     }
   return out;
 }
 
 // Offsets of the function from text start: [first, second).
-std::optional<std::pair<std::uint64_t, std::uint64_t>> find_function(const ElfImage& image, const Table& table, std::string_view name) {
+std::optional<std::pair<std::uint64_t, std::uint64_t>> find_function(const ElfImage& image, const Table& table,
+                                                                     std::string_view name) {
   const std::uint64_t names = table.vaddr + table.header.names;
   const std::uint64_t rows_at = table.vaddr + table.header.table;
   const Bytes rows = image.at(rows_at, (table.header.functions + 1) * sizeof(Row));
@@ -79,8 +83,8 @@ std::optional<std::pair<std::uint64_t, std::uint64_t>> find_function(const ElfIm
   return std::nullopt;
 }
 
-// The stack check every such function begins with: a compare and a forward jbe within the first few instructions. Returns
-// the instruction to probe: the push after the jbe, or the jbe itself; both are emulated.
+// The stack check every such function begins with: a compare and a forward jbe within the first few instructions.
+// Returns the instruction to probe: the push after the jbe, or the jbe itself; both are emulated.
 std::optional<std::uint64_t> entry_site(const ElfImage& image, std::uint64_t function) {
   constexpr int kMaxLook = 4;
   std::uint64_t at = function;
@@ -117,7 +121,8 @@ std::vector<std::uint64_t> text_starts(const ElfImage& image, const Table& table
   return out;
 }
 
-void add(const ElfImage& image, std::uint64_t vaddr, bool cheap, CallShape shape, std::string_view what, AttachPlan& plan) {
+void add(const ElfImage& image, std::uint64_t vaddr, bool cheap, CallShape shape, std::string_view what,
+         AttachPlan& plan) {
   if (const auto offset = image.offset_of(vaddr)) plan.sites.push_back({*offset, cheap, 0, shape, std::string(what)});
 }
 

@@ -1,6 +1,6 @@
-// NSS through NSPR's I/O layer: TLS is a layer on a PRFileDesc, so PR_Write and its siblings carry plaintext for sockets
-// with TLS and anything at all for files and plain sockets. Which it was is learnt from the socket call nested in it: only
-// TLS records count. These are jumps through the layer's method table, which the kernel single-steps.
+// NSS through NSPR's I/O layer: TLS is a layer on a PRFileDesc, so PR_Write and its siblings carry plaintext for
+// sockets with TLS and anything at all for files and plain sockets. Which it was is learnt from the socket call nested
+// in it: only TLS records count. These are jumps through the layer's method table, which the kernel single-steps.
 #include <array>
 
 #include "userspace/locators/core/elf_image.h"
@@ -22,7 +22,8 @@ base::Result<std::optional<AttachPlan>> locate(const ElfImage& image) {
   for (const Call& c : kCalls) {
     const auto s = image.dynamic_symbol(c.name);
     if (!s || !s->function) return std::optional<AttachPlan>{};
-    if (auto site = probe_site(image, s->vaddr, c.shape, std::string(c.name), true)) plan.sites.push_back(std::move(*site));
+    if (auto site = probe_site(image, s->vaddr, c.shape, std::string(c.name), true))
+      plan.sites.push_back(std::move(*site));
   }
   return std::optional<AttachPlan>(std::move(plan));
 }

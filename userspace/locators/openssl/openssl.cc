@@ -1,10 +1,11 @@
 // OpenSSL 1.1.1 and 3.x, shared or linked in, stripped or not.
 //
 // SSL_write, SSL_write_ex (and _ex2) all go through ssl_write_internal, the reads through ssl_read_internal. OpenSSL 3
-// passes a function's own name to ERR_set_debug, so the functions that refer to the string "ssl_write_internal" are either
-// that function (then it is the only site: one cheap probe covers every public call) or the public functions it was
-// inlined into (then all of them are sites). One level per image, never both: the same bytes would be seen twice.
-// 1.1.1 has no such strings: there the callee that only SSL_write and SSL_write_ex share is taken, or these two themselves.
+// passes a function's own name to ERR_set_debug, so the functions that refer to the string "ssl_write_internal" are
+// either that function (then it is the only site: one cheap probe covers every public call) or the public functions it
+// was inlined into (then all of them are sites). One level per image, never both: the same bytes would be seen twice.
+// 1.1.1 has no such strings: there the callee that only SSL_write and SSL_write_ex share is taken, or these two
+// themselves.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -35,15 +36,19 @@ struct Direction {
   CallShape plain_shape;
   CallShape out_shape;
 };
-constexpr Direction kWrite{kWriteInternal, "SSL_write", "SSL_write_ex", "SSL_write_ex2", "SSL_read", CallShape::kTlsWriteRet, CallShape::kTlsWriteOut};
-constexpr Direction kRead{kReadInternal, "SSL_read", "SSL_read_ex", "", "SSL_write", CallShape::kTlsReadRet, CallShape::kTlsReadOut};
+constexpr Direction kWrite{kWriteInternal,         "SSL_write", "SSL_write_ex",
+                           "SSL_write_ex2",        "SSL_read",  CallShape::kTlsWriteRet,
+                           CallShape::kTlsWriteOut};
+constexpr Direction kRead{kReadInternal,         "SSL_read", "SSL_read_ex", "", "SSL_write", CallShape::kTlsReadRet,
+                          CallShape::kTlsReadOut};
 
 bool identifier_char(std::uint8_t c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
 }
 
 // Places where the string stands as a whole: terminated, and not the end of a longer name.
-std::vector<std::uint64_t> whole_strings(const ElfImage& image, std::string_view text, std::span<const std::uint64_t> places) {
+std::vector<std::uint64_t> whole_strings(const ElfImage& image, std::string_view text,
+                                         std::span<const std::uint64_t> places) {
   std::vector<std::uint64_t> out;
   for (const std::uint64_t at : places) {
     const auto after = image.read<std::uint8_t>(at + text.size());
@@ -58,7 +63,8 @@ std::vector<FunctionRange> functions_referring_to(const ElfImage& image, std::sp
   for (const Reference& r : references_to(image, strings)) at.push_back(r.at);
   std::vector<FunctionRange> out;
   for (const auto& f : functions_around(image, at))
-    if (f && std::none_of(out.begin(), out.end(), [&](const FunctionRange& o) { return o.begin == f->begin; })) out.push_back(*f);
+    if (f && std::none_of(out.begin(), out.end(), [&](const FunctionRange& o) { return o.begin == f->begin; }))
+      out.push_back(*f);
   return out;
 }
 
@@ -79,7 +85,8 @@ std::vector<std::uint64_t> callees(const ElfImage& image, const Symbol& symbol) 
   if (const auto exact = image.unwind_range(symbol.vaddr)) range = *exact;
   std::vector<std::uint64_t> out;
   for (const Instruction& i : disassemble(image, range)) {
-    const bool leaves = i.flow == Flow::kCall || (i.flow == Flow::kJump && (i.target < range.begin || i.target >= range.end));
+    const bool leaves =
+        i.flow == Flow::kCall || (i.flow == Flow::kJump && (i.target < range.begin || i.target >= range.end));
     if (leaves && image.in_code(i.target) && !starts_like_a_stub(image, i.target)) out.push_back(i.target);
   }
   return out;
@@ -92,7 +99,8 @@ bool takes_flags(const ElfImage& image, std::uint64_t function) {
   for (const Instruction& i : disassemble(image, {function, function + kLook})) {
     if ((i.read & (1u << kR8)) != 0) return true;
     if ((i.written & (1u << kR8)) != 0) return false;
-    if (i.flow == Flow::kCall || i.flow == Flow::kCallAway || i.flow == Flow::kReturn || i.flow == Flow::kTrap) return false;
+    if (i.flow == Flow::kCall || i.flow == Flow::kCallAway || i.flow == Flow::kReturn || i.flow == Flow::kTrap)
+      return false;
   }
   return false;
 }
@@ -103,9 +111,11 @@ CallShape out_shape(const ElfImage& image, const Direction& d, std::uint64_t fun
 }
 
 // Which public function an inlined copy is; by its symbol, or by the name it passes to ERR_set_debug.
-bool is_plain(const ElfImage& image, const Direction& d, const FunctionRange& f, const std::vector<FunctionRange>& naming_plain) {
+bool is_plain(const ElfImage& image, const Direction& d, const FunctionRange& f,
+              const std::vector<FunctionRange>& naming_plain) {
   if (const auto s = image.symbol(d.plain)) return s->vaddr == f.begin;
-  return std::any_of(naming_plain.begin(), naming_plain.end(), [&](const FunctionRange& o) { return o.begin == f.begin; });
+  return std::any_of(naming_plain.begin(), naming_plain.end(),
+                     [&](const FunctionRange& o) { return o.begin == f.begin; });
 }
 
 // For people.
@@ -122,7 +132,8 @@ std::vector<FunctionRange> functions_naming(const ElfImage& image, std::string_v
   const std::string_view needles[] = {needle};
   std::vector<std::uint64_t> at;
   for (const Segment& s : image.segments())
-    for (const StringHit& hit : scan_strings(image.file().subspan(s.offset, s.file_bytes), needles)) at.push_back(s.vaddr + hit.offset);
+    for (const StringHit& hit : scan_strings(image.file().subspan(s.offset, s.file_bytes), needles))
+      at.push_back(s.vaddr + hit.offset);
   return functions_referring_to(image, whole_strings(image, name, at));
 }
 
@@ -156,7 +167,8 @@ bool by_name_strings(const ElfImage& image, const Direction& d, AttachPlan& plan
     });
     if (nested) continue;
     const bool p = is_plain(image, d, f, naming_plain);
-    add_site(image, f.begin, p ? d.plain_shape : out_shape(image, d, f.begin), p ? d.plain : name_of(image, d, f.begin), plan);
+    add_site(image, f.begin, p ? d.plain_shape : out_shape(image, d, f.begin), p ? d.plain : name_of(image, d, f.begin),
+             plan);
   }
   return !plan.sites.empty();
 }
@@ -169,7 +181,9 @@ bool by_exports(const ElfImage& image, const Direction& d, AttachPlan& plan) {
   const auto other = image.dynamic_symbol(d.opposite);
   if (!other || !other->function) return false;
   const auto b = callees(image, *ex), elsewhere = callees(image, *other);
-  const auto has = [](const std::vector<std::uint64_t>& v, std::uint64_t x) { return std::find(v.begin(), v.end(), x) != v.end(); };
+  const auto has = [](const std::vector<std::uint64_t>& v, std::uint64_t x) {
+    return std::find(v.begin(), v.end(), x) != v.end();
+  };
   std::set<std::uint64_t> shared;
   for (const std::uint64_t callee : callees(image, *plain))
     if (has(b, callee) && !has(elsewhere, callee)) shared.insert(callee);
@@ -182,15 +196,17 @@ bool by_exports(const ElfImage& image, const Direction& d, AttachPlan& plan) {
   return !plan.sites.empty();
 }
 
-// The write of OpenSSL's memory BIO, whose sends follow later; other BIOs send by themselves and need no probe. No symbol:
-// BIO_METHOD {int type; char* name; bwrite; bwrite_old; …} (include/internal/bio.h) of the name "memory buffer" points to it.
+// The write of OpenSSL's memory BIO, whose sends follow later; other BIOs send by themselves and need no probe. No
+// symbol: BIO_METHOD {int type; char* name; bwrite; bwrite_old; …} (include/internal/bio.h) of the name "memory buffer"
+// points to it.
 std::optional<std::uint64_t> memory_bio_write(const ElfImage& image) {
   const std::vector<std::uint64_t> names = whole_strings(image, kMemoryBio, image.anchor(kMemoryBio));
   const std::vector<ElfImage::Relocation> words = image.relative_relocations();
   for (const ElfImage::Relocation& name : words) {
     if (std::find(names.begin(), names.end(), name.addend) == names.end()) continue;
-    const auto write = std::lower_bound(words.begin(), words.end(), name.where + 16,
-                                        [](const ElfImage::Relocation& r, std::uint64_t where) { return r.where < where; });
+    const auto write =
+        std::lower_bound(words.begin(), words.end(), name.where + 16,
+                         [](const ElfImage::Relocation& r, std::uint64_t where) { return r.where < where; });
     if (write != words.end() && write->where == name.where + 16 && image.in_code(write->addend)) return write->addend;
   }
   return std::nullopt;
@@ -201,7 +217,8 @@ void add_record_site(const ElfImage& image, std::optional<std::uint64_t> memory_
   const auto any = image.dynamic_symbol("BIO_write");
   if (!memory_write && (!any || !any->function)) return;
   const std::string_view what = memory_write ? "mem_write" : "BIO_write";
-  if (auto site = probe_site(image, memory_write.value_or(any ? any->vaddr : 0), CallShape::kTlsRecord, std::string(what), false))
+  if (auto site = probe_site(image, memory_write.value_or(any ? any->vaddr : 0), CallShape::kTlsRecord,
+                             std::string(what), false))
     plan.sites.push_back(std::move(*site));
 }
 
@@ -218,14 +235,18 @@ base::Result<std::optional<AttachPlan>> locate(const ElfImage& image) {
     if (!named && !by_exports(image, d, part)) {
       const bool inside = !image.anchor(d.internal).empty() || plan.sites.size() > helpers;
       if (!inside) return std::optional<AttachPlan>{};
-      return base::Error{base::ErrorCode::kUnsupported, 0, fmt::format("OpenSSL is inside, {} was not found", d.internal), {}};
+      return base::Error{
+          base::ErrorCode::kUnsupported, 0, fmt::format("OpenSSL is inside, {} was not found", d.internal), {}};
     }
-    if (part.sites.size() > 1) plan.note += fmt::format("{}{} is inlined into {} functions", plan.note.empty() ? "" : "; ", d.internal, part.sites.size());
+    if (part.sites.size() > 1)
+      plan.note += fmt::format("{}{} is inlined into {} functions", plan.note.empty() ? "" : "; ", d.internal,
+                               part.sites.size());
     plan.sites.insert(plan.sites.end(), part.sites.begin(), part.sites.end());
   }
   // Where it is exported: a context allocated later at the same address is then never taken for this one.
   if (const auto free = image.dynamic_symbol("SSL_free"); free && free->function) {
-    if (auto site = probe_site(image, free->vaddr, CallShape::kTlsFree, "SSL_free", false)) plan.sites.push_back(std::move(*site));
+    if (auto site = probe_site(image, free->vaddr, CallShape::kTlsFree, "SSL_free", false))
+      plan.sites.push_back(std::move(*site));
   }
   return std::optional<AttachPlan>(std::move(plan));
 }

@@ -1,11 +1,12 @@
-// ring below rustls. There are no strings and no exported names; what cannot be optimised away are the `Algorithm` statics
-// that rustls reaches its ciphers through:
+// ring below rustls. There are no strings and no exported names; what cannot be optimised away are the `Algorithm`
+// statics that rustls reaches its ciphers through:
 //
 //   0.17  {init, seal, open, key length 16 or 32, id}
 //   0.16  {init, seal, open, key length, longest input 0xfffffffe0 or 0x3fffffffc0, id}
 //
-// AES-128 and AES-256 share seal and open but not init, and stand within 4 KiB of each other; that pair is the anchor, and
-// ChaCha20 nearby (id 2) belongs to it. The pointers are in place, or are relative relocations in position-independent images.
+// AES-128 and AES-256 share seal and open but not init, and stand within 4 KiB of each other; that pair is the anchor,
+// and ChaCha20 nearby (id 2) belongs to it. The pointers are in place, or are relative relocations in
+// position-independent images.
 #include <array>
 #include <set>
 
@@ -22,7 +23,8 @@ constexpr std::uint64_t kPairDistance = 4096;
 constexpr std::uint64_t kFamilyDistance = 65536;
 constexpr std::size_t kMaxCandidates = 4096;
 constexpr std::uint64_t kAesInputLimit = 0xfffffffe0, kChaChaInputLimit = 0x3fffffffc0;
-// Its assembly carries the name of its author, as that of OpenSSL and its children does: without it nothing is looked at.
+// Its assembly carries the name of its author, as that of OpenSSL and its children does: without it nothing is looked
+// at.
 constexpr std::array kAnchors{"CRYPTOGAMS by <appro@openssl.org>"sv};
 
 struct Algorithm {
@@ -30,7 +32,8 @@ struct Algorithm {
   bool old_layout;
 };
 
-std::optional<Algorithm> algorithm(const ElfImage& image, std::uint64_t at, std::uint64_t init, std::uint64_t seal, std::uint64_t open) {
+std::optional<Algorithm> algorithm(const ElfImage& image, std::uint64_t at, std::uint64_t init, std::uint64_t seal,
+                                   std::uint64_t open) {
   if (seal == open || !image.in_code(init) || !image.in_code(seal) || !image.in_code(open)) return std::nullopt;
   const auto key = image.read<std::uint64_t>(at + 24);
   const auto fourth = image.read<std::uint64_t>(at + 32);
@@ -92,9 +95,11 @@ base::Result<std::optional<AttachPlan>> locate(const ElfImage& image) {
   if (seals.empty()) return std::optional<AttachPlan>{};
   AttachPlan plan{"ring", {}, "records at the AEAD boundary; arguments are found at run time"};
   for (const std::uint64_t f : seals)
-    if (auto site = probe_site(image, f, CallShape::kRingSeal, "aead::Algorithm::seal", false)) plan.sites.push_back(std::move(*site));
+    if (auto site = probe_site(image, f, CallShape::kRingSeal, "aead::Algorithm::seal", false))
+      plan.sites.push_back(std::move(*site));
   for (const std::uint64_t f : opens)
-    if (auto site = probe_site(image, f, CallShape::kRingOpen, "aead::Algorithm::open", true)) plan.sites.push_back(std::move(*site));
+    if (auto site = probe_site(image, f, CallShape::kRingOpen, "aead::Algorithm::open", true))
+      plan.sites.push_back(std::move(*site));
   return std::optional<AttachPlan>(std::move(plan));
 }
 

@@ -1,5 +1,5 @@
-// Hostile images for the fuzzer and the tests: raw bytes, or an image around them that gets past the headers, holds every
-// locator's anchors and refers to them from code, so that the code behind the first checks is reached.
+// Hostile images for the fuzzer and the tests: raw bytes, or an image around them that gets past the headers, holds
+// every locator's anchors and refers to them from code, so that the code behind the first checks is reached.
 #pragma once
 
 #include <elf.h>
@@ -36,7 +36,8 @@ inline std::vector<std::uint8_t> image_around(std::span<const std::uint8_t> inpu
       continue;
     }
     const std::uint64_t target = anchors[input[i] / 8 % anchors.size()];
-    const auto distance = static_cast<std::int32_t>(static_cast<std::int64_t>(target) - static_cast<std::int64_t>(out.size() + 7));
+    const auto distance =
+        static_cast<std::int32_t>(static_cast<std::int64_t>(target) - static_cast<std::int64_t>(out.size() + 7));
     const std::uint8_t lea[3] = {0x48, 0x8d, static_cast<std::uint8_t>(input[i] % 16 < 8 ? 0x15 : 0x0d)};
     out.insert(out.end(), lea, lea + 3);
     const auto* d = reinterpret_cast<const std::uint8_t*>(&distance);
