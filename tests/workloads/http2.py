@@ -5,6 +5,8 @@ import h2.connection
 import h2.events
 import h2.settings
 
+MAX_STREAMS = 256
+
 
 class Stream:
     """One request being read, then its answer being written."""
@@ -24,6 +26,8 @@ class Http2:
         self.send = send
         self.streams = {}
         self.connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding='latin-1'))
+        self.connection.local_settings = h2.settings.Settings(client=False, initial_values={
+            h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS})
         self.connection.initiate_connection()
         self._flush()
 

@@ -2,6 +2,7 @@
 """Drives the curl program: one curl process per worker, whose transfers (--next) share one connection. See common.py.
 
 With `wait`, a transfer's body comes from a FIFO: curl opens it when that transfer begins and waits there for the writer.
+With `parallel` in the plan one curl makes all transfers at once, over connections of their own or, in HTTP/2, as streams of one.
 """
 import json
 import os
@@ -74,7 +75,28 @@ def worker(requests):
         curl.wait()
 
 
+def all_at_once(requests):
+    with tempfile.TemporaryDirectory(prefix='curl-client-') as folder:
+        command = ['curl', '--no-progress-meter', '--parallel', '--parallel-max', '300']
+        # A connection each means not to wait for one that could be shared.
+        command += [] if plan.get('http') == 2 else ['--parallel-immediate']
+        sinks = {}
+        for index, request in enumerate(requests):
+            part, _, sink = arguments(folder, index, request)
+            command += (['--next'] if index else []) + part
+            sinks[sink] = request
+        curl = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        for line in curl.stderr:
+            if line.startswith(b'{'):
+                sink = json.loads(line)['filename_effective']
+                report(curl, line, sink, sinks[sink])
+        curl.wait()
+
+
 common.ready()
+if plan.get('parallel'):
+    all_at_once(plan['requests'])
+    sys.exit()
 threads = [threading.Thread(target=worker, args=(r,)) for r in common.dealt(plan)]
 for t in threads:
     t.start()

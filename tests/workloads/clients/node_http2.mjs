@@ -9,6 +9,7 @@ const sessionOf = (worker) => {
   if (!session || session.closed || session.destroyed) {
     session = http2.connect(plan.base);
     session.on('error', () => {});  // its streams tell
+    session.setMaxListeners(0);  // one per stream that waits for the connection
     sessions.set(key, session);
   }
   return session;

@@ -1,4 +1,5 @@
-// net/http over crypto/tls, one transport per worker. The plan and the answer lines are those of clients/common.py.
+// net/http over crypto/tls, one transport per worker; with `sessions: 1` in the plan all share one: many streams on a
+// connection. The plan and the answer lines are those of clients/common.py.
 package main
 
 import (
@@ -37,6 +38,7 @@ type plan struct {
 	PromptBytes int       `json:"prompt_bytes"`
 	MaxTokens   int       `json:"max_tokens"`
 	TimeoutS    int       `json:"timeout_s"`
+	Sessions    int       `json:"sessions"`
 }
 
 var paths = map[string]string{"chat": "/v1/chat/completions", "responses": "/v1/responses", "messages": "/v1/messages"}
@@ -206,13 +208,20 @@ func main() {
 	stdin := bufio.NewReader(os.Stdin)
 	var turn sync.Mutex
 	var workers sync.WaitGroup
+	if p.Sessions == 0 {
+		p.Sessions = p.Concurrency
+	}
+	clients := make([]*http.Client, p.Sessions)
+	for i := range clients {
+		transport := &http.Transport{ForceAttemptHTTP2: strings.HasPrefix(base.Host, "h2."), MaxConnsPerHost: 1,
+			TLSClientConfig: &tls.Config{}}
+		clients[i] = &http.Client{Transport: transport, Timeout: time.Duration(p.TimeoutS) * time.Second}
+	}
 	for w := 0; w < p.Concurrency; w++ {
 		workers.Add(1)
 		go func(w int) {
 			defer workers.Done()
-			transport := &http.Transport{ForceAttemptHTTP2: strings.HasPrefix(base.Host, "h2."), MaxConnsPerHost: 1,
-				TLSClientConfig: &tls.Config{}}
-			client := &http.Client{Transport: transport, Timeout: time.Duration(p.TimeoutS) * time.Second}
+			client := clients[w%p.Sessions]
 			for i := w; i < len(p.Requests); i += p.Concurrency {
 				if p.Wait {
 					turn.Lock()
