@@ -23,6 +23,8 @@ class AnyBody : public Decoder {
       inner_ = make_chat("chat", false);
     } else if (body["prompt"].exists()) {
       inner_ = make_chat("text_completion", false);
+    } else if (body["input"].at(0).is_object()) {
+      inner_ = make_responses("chat", false);  // a conversation; embeddings have texts
     } else if (body["input"].exists()) {
       inner_ = make_input("embeddings", false);
     } else if (body["inputs"].exists()) {

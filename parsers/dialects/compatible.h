@@ -1,5 +1,5 @@
-// What most hosts and gateways offer: OpenAI's APIs, Anthropic's Messages and Gemini's generateContent under any
-// prefix.
+// What most hosts and gateways offer: OpenAI's APIs, Anthropic's Messages, Gemini's generateContent and Bedrock's model
+// APIs under any prefix.
 #pragma once
 
 #include "parsers/dialects/provider.h"

@@ -108,12 +108,12 @@ Count max_output(Json body) {
     if (const Count count = value.as_count()) most = std::max(most.value_or(0), *count);
   };
   for (std::string_view key : {"max_tokens", "max_completion_tokens", "max_output_tokens", "max_tokens_to_sample",
-                               "max_new_tokens", "maxTokens", "maxOutputTokens", "max_gen_len"})
+                               "max_new_tokens", "maxTokens", "maxOutputTokens", "max_gen_len", "n_predict"})
     consider(body[key]);
   for (std::string_view group :
        {"generationConfig", "generation_config", "inferenceConfig", "textGenerationConfig", "parameters"})
     for (std::string_view key :
-         {"maxOutputTokens", "max_output_tokens", "maxTokens", "max_new_tokens", "maxTokenCount"})
+         {"maxOutputTokens", "max_output_tokens", "maxTokens", "max_tokens", "max_new_tokens", "maxTokenCount"})
       consider(body[group][key]);
   consider(body["options"]["num_predict"]);
   return most;
@@ -136,6 +136,7 @@ void read_request_facts(Json body, model::RequestFacts& facts) {
   read_tools(body["tools"], facts);
   read_tools(body["toolConfig"]["tools"], facts);
   read_tools(body["functions"], facts);
+  read_tools(body["parameters"]["tools"], facts);
   read_results(body, facts);
   for (std::string_view key : {"previous_response_id", "conversation", "conversation_id", "previous_interaction_id",
                                "cachedContent", "cached_content"})

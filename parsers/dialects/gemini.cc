@@ -75,10 +75,18 @@ class GenerateContent : public Decoder {
   bool streamed_;
 };
 
-// embedContent, batchEmbedContents, and Vertex' :predict for embedding models.
-class Embed : public Decoder {
+// What `:predict` does is the model's affair: Imagen paints, PaLM (text-bison, chat-bison, code…) wrote, the rest
+// embeds.
+std::string_view predicts(std::string_view model) {
+  if (model.starts_with("imagen") || model.starts_with("imagegeneration")) return "image_generation";
+  if (model.starts_with("chat-bison") || model.starts_with("codechat-bison")) return "chat";
+  return model.find("bison") != std::string_view::npos ? "text_completion" : "embeddings";
+}
+
+// embedContent, batchEmbedContents, and `:predict`.
+class Predict : public Decoder {
  public:
-  Embed(std::string model, std::string_view operation) : model_(std::move(model)), operation_(operation) {}
+  Predict(std::string model, std::string_view operation) : model_(std::move(model)), operation_(operation) {}
 
   void start(const RequestHead&, model::Exchange& exchange) override {
     exchange.kind = model::Kind::kLlm;
@@ -97,6 +105,11 @@ class Embed : public Decoder {
     for (Json prediction : body["predictions"].items())
       predicted = sum(predicted, prediction["embeddings"]["statistics"]["token_count"].as_count());
     take(exchange.usage.input_tokens, predicted);
+    const Json counted = body["metadata"]["tokenMetadata"];
+    take(exchange.usage.input_tokens, counted["inputTokenCount"]["totalTokens"].as_count());
+    take(exchange.usage.output_tokens, counted["outputTokenCount"]["totalTokens"].as_count());
+    for (Json prediction : body["predictions"].items())
+      exchange.output_text_bytes += prediction["content"].text_bytes() + prediction["candidates"].text_bytes();
   }
 
  private:
@@ -178,16 +191,22 @@ void take_gemini_usage(Json usage, model::Usage& into) {
 }
 
 std::unique_ptr<Decoder> open_gemini(const RequestHead& head) {
-  if (head.method != "POST") return nullptr;
   const Segments path(head.path);
+  // A background interaction is polled; whoever asks again gets the same usage again.
+  if (head.method == "GET" && path.tail(1) == "interactions") return std::make_unique<Interactions>();
+  if (head.method != "POST") return nullptr;
   if (path.ends_with({"interactions"})) return std::make_unique<Interactions>();
   auto [model, method] = model_method(head.path);
   if (method.empty() && path.tail(0).starts_with("v1internal:"))
     method = path.tail(0).substr(path.tail(0).find(':') + 1);
   if (method == "generateContent" || method == "streamGenerateContent")
     return std::make_unique<GenerateContent>(std::move(model), method == "streamGenerateContent");
-  if (method == "embedContent" || method == "batchEmbedContents" || method == "predict")
-    return std::make_unique<Embed>(std::move(model), "embeddings");
+  if (method == "embedContent" || method == "batchEmbedContents")
+    return std::make_unique<Predict>(std::move(model), "embeddings");
+  if (method == "predict") {
+    const std::string_view operation = predicts(model);
+    return std::make_unique<Predict>(std::move(model), operation);
+  }
   if (method == "countTokens") return make_count_tokens(std::move(model));
   return nullptr;
 }

@@ -20,6 +20,7 @@ std::unique_ptr<Decoder> open_inference(const RequestHead& head, bool strict) {
   if (path.ends_with({"images", "generations"})) return make_input("image_generation", strict);
   if (path.ends_with({"audio", "speech"})) return make_input("speech", strict);
   if (path.ends_with({"rerank"})) return make_rerank(strict);
+  if (path.tail(0) == "chatcompletion_v2") return make_chat("chat", strict);  // MiniMax
   return nullptr;
 }
 

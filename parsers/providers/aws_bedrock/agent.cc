@@ -1,7 +1,10 @@
 // Agents and knowledge bases. The answer is an event stream of chunks and, if asked for, traces; each trace of a model
 // invocation has the usage of that invocation, so here, unlike anywhere else, usage is added up.
+#include "parsers/providers/aws_bedrock/agent.h"
+
+#include "parsers/dialects/bedrock.h"
 #include "parsers/dialects/facts.h"
-#include "parsers/providers/aws_bedrock/aws_bedrock.h"
+#include "parsers/dialects/usage.h"
 
 namespace penstock::parsers::providers::aws_bedrock {
 namespace {
@@ -40,7 +43,7 @@ class Agent : public Decoder {
       const Json usage = stage["modelInvocationOutput"]["metadata"]["usage"];
       if (!usage.is_object()) continue;
       model::Usage one;
-      take_usage(usage, one);
+      dialects::take_converse_usage(usage, one);
       exchange.usage.input_tokens = dialects::sum(exchange.usage.input_tokens, one.input_tokens);
       exchange.usage.output_tokens = dialects::sum(exchange.usage.output_tokens, one.output_tokens);
     }

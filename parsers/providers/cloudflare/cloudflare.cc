@@ -2,6 +2,7 @@
 // wrapped in `result`), and vendors' own APIs behind the gateway.
 #include <string_view>
 
+#include "parsers/dialects/by_answer.h"
 #include "parsers/dialects/compatible.h"
 #include "parsers/dialects/facts.h"
 #include "parsers/dialects/paths.h"
@@ -25,6 +26,15 @@ class Run : public Decoder {
   void event(const Event& event, model::Exchange& exchange) override {
     if (event.data == "[DONE]") settled_ = Settled::kYes;
     const Json body = event.json["result"].is_object() ? event.json["result"] : event.json;
+    // Newer models answer as chat completions or Responses do, inside the envelope or without it.
+    Event inner = event;
+    inner.json = body;
+    if (!vendor_ && !body["response"].is_string()) vendor_ = dialects::open_by_answer(inner);
+    if (vendor_) {
+      vendor_->event(inner, exchange);
+      settled_ = vendor_->settled();
+      return;
+    }
     exchange.output_text_bytes += body["response"].text_bytes();
     for (Json call : body["tool_calls"].items()) {
       const Json function = call["function"].is_object() ? call["function"] : call;
@@ -34,6 +44,9 @@ class Run : public Decoder {
     }
     dialects::take_openai_usage(body["usage"], exchange.usage);
   }
+
+ private:
+  std::unique_ptr<Decoder> vendor_;
 };
 
 std::unique_ptr<Decoder> open(const RequestHead& head) {

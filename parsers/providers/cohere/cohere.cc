@@ -81,6 +81,8 @@ class Cohere : public Decoder {
     for (Json one : body["message"]["tool_calls"].items()) call(one, exchange);
     for (Json one : body["tool_calls"].items()) call(one, exchange);
     usage(body["usage"].is_object() ? body["usage"] : body["meta"], exchange.usage);
+    // The last line of a streamed /v1/generate.
+    usage(body["response"]["meta"], exchange.usage);
   }
 
   static void usage(Json usage, model::Usage& into) {

@@ -35,7 +35,7 @@ class Generation : public Decoder {
   void event(const Event& event, model::Exchange& exchange) override {
     const Json body = event.json;
     dialects::take_string(body["model_id"], exchange.response_model);
-    take_larger(exchange.usage.input_tokens, body["input_token_count"].as_count());  // embeddings
+    take_larger(exchange.usage.input_tokens, body["input_token_count"].as_count());  // embeddings, reranking
     for (Json result : body["results"].items()) {
       exchange.output_text_bytes += result["generated_text"].text_bytes();
       take_larger(exchange.usage.input_tokens, result["input_token_count"].as_count());
@@ -83,6 +83,7 @@ std::unique_ptr<Decoder> open(const RequestHead& head) {
   const std::string_view last = path.tail(0);
   if (last == "chat" || last == "chat_stream") return std::make_unique<Chat>(last == "chat_stream");
   if (last == "embeddings") return std::make_unique<Generation>("embeddings", false);
+  if (last == "rerank") return std::make_unique<Generation>("rerank", false);
   if (path.contains("generation") || last == "generation_stream")
     return std::make_unique<Generation>("text_completion", last.ends_with("_stream"));
   return nullptr;

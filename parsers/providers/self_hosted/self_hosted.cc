@@ -4,6 +4,7 @@
 #include "parsers/dialects/hosts.h"
 #include "parsers/dialects/paths.h"
 #include "parsers/dialects/tgi.h"
+#include "parsers/providers/self_hosted/native.h"
 
 namespace penstock::parsers::providers {
 namespace {
@@ -14,7 +15,7 @@ Claim claim(const RequestHead& head) {
 }
 
 std::unique_ptr<Decoder> open(const RequestHead& head) {
-  if (dialects::is_tgi(head)) return dialects::make_tgi(head);
+  if (auto decoder = self_hosted::open_native(head)) return decoder;
   if (auto decoder = dialects::open_shaped(head)) return decoder;
   // Images, audio, moderations, reranking: their bodies prove nothing, a versioned path does.
   return dialects::Segments(head.path).contains("v1") ? dialects::open_compatible(head) : nullptr;

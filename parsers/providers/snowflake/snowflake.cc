@@ -14,6 +14,7 @@ std::unique_ptr<Decoder> open(const RequestHead& head) {
   const dialects::Segments path(head.path);
   if (!path.contains("cortex")) return nullptr;  // a data warehouse besides
   if (head.method == "POST" && path.tail(0) == "inference:complete") return dialects::make_chat_completions();
+  if (head.method == "POST" && path.tail(0) == "inference:embed") return dialects::make_embeddings();
   return dialects::open_compatible(head);
 }
 

@@ -1,19 +1,17 @@
 // InvokeModel: the request and the answer are those of the model's vendor. Streams wrap each vendor event, base64, in a
-// frame
-// {"bytes"}; the last one also has amazon-bedrock-invocationMetrics. Plain answers repeat the counters in header
+// frame {"bytes"}; the last one also has amazon-bedrock-invocationMetrics. Plain answers repeat the counters in header
 // fields. The vendor's body is believed first; metrics and header fields fill what it does not say.
 #include <string>
 
 #include "parsers/dialects/anthropic.h"
 #include "parsers/dialects/base64.h"
+#include "parsers/dialects/bedrock.h"
 #include "parsers/dialects/facts.h"
 #include "parsers/dialects/openai.h"
-#include "parsers/providers/aws_bedrock/aws_bedrock.h"
+#include "parsers/dialects/usage.h"
 
-namespace penstock::parsers::providers::aws_bedrock {
+namespace penstock::parsers::dialects {
 namespace {
-
-using dialects::Count;
 
 constexpr std::string_view kBytes[] = {"bytes"};
 constexpr std::string_view kConverseEvents[] = {"messageStart",     "contentBlockStart", "contentBlockDelta",
@@ -21,11 +19,12 @@ constexpr std::string_view kConverseEvents[] = {"messageStart",     "contentBloc
 
 class Invoke final : public Decoder, wire::json::StringSink {
  public:
-  Invoke(std::string model, bool streamed) : model_(std::move(model)), streamed_(streamed) {}
+  Invoke(std::string model, std::string_view operation, bool streamed)
+      : model_(std::move(model)), operation_(operation), streamed_(streamed) {}
 
   void start(const RequestHead&, model::Exchange& exchange) override {
     exchange.kind = model::Kind::kLlm;
-    exchange.operation = model_.find("embed") != std::string::npos ? "embeddings" : "chat";
+    exchange.operation = model_.find("embed") != std::string::npos ? "embeddings" : operation_;
     exchange.request_model = model_;
     exchange.stream = streamed_;
   }
@@ -69,7 +68,7 @@ class Invoke final : public Decoder, wire::json::StringSink {
   void end(bool, model::Exchange& exchange) override {
     model::Usage& usage = exchange.usage;
     if (!usage.input_tokens && outside_.input) {
-      usage.input_tokens = dialects::sum(outside_.input, outside_.cache_read, outside_.cache_write);
+      usage.input_tokens = sum(outside_.input, outside_.cache_read, outside_.cache_write);
       usage.cache_read_tokens = outside_.cache_read;
       usage.cache_write_tokens = outside_.cache_write;
     }
@@ -93,17 +92,21 @@ class Invoke final : public Decoder, wire::json::StringSink {
     const Json body = event.json;
     const Json metrics = body["amazon-bedrock-invocationMetrics"];
     if (metrics.is_object()) {
-      dialects::take(outside_.input, metrics["inputTokenCount"].as_count());
-      dialects::take(outside_.output, metrics["outputTokenCount"].as_count());
-      dialects::take(outside_.cache_read, metrics["cacheReadInputTokenCount"].as_count());
-      dialects::take(outside_.cache_write, metrics["cacheWriteInputTokenCount"].as_count());
+      take(outside_.input, metrics["inputTokenCount"].as_count());
+      take(outside_.output, metrics["outputTokenCount"].as_count());
+      take(outside_.cache_read, metrics["cacheReadInputTokenCount"].as_count());
+      take(outside_.cache_write, metrics["cacheWriteInputTokenCount"].as_count());
       settled_ = Settled::kYes;
+    }
+    if (body["event"].is_object()) {
+      read_speech(body["event"], exchange);
+      return;
     }
     const std::string_view type = body["type"].string_or("");
     if (type == "message" || type.starts_with("message_") || type.starts_with("content_block_")) {
-      delegate(dialects::make_messages(model_), event, exchange);
+      delegate(make_messages(model_), event, exchange);
     } else if (body["choices"].is_array()) {
-      delegate(dialects::make_chat_completions(), event, exchange);
+      delegate(make_chat_completions(), event, exchange);
       finish(body["choices"].at(0)["stop_reason"], exchange);
     } else {
       read_other(body, exchange);
@@ -117,9 +120,26 @@ class Invoke final : public Decoder, wire::json::StringSink {
     settled_ = settled ? Settled::kYes : vendor_->settled();
   }
 
+  // Nova Sonic speaks and listens over one request: its usage is the sum of the conversation so far.
+  void read_speech(Json event, model::Exchange& exchange) {
+    const Json usage = event["usageEvent"];
+    take(exchange.usage.input_tokens, usage["totalInputTokens"].as_count());
+    take(exchange.usage.output_tokens, usage["totalOutputTokens"].as_count());
+    take(exchange.usage.reported_total_tokens, usage["totalTokens"].as_count());
+    const Json speech = usage["details"]["total"];
+    take(exchange.usage.audio_input_tokens, speech["input"]["speechTokens"].as_count());
+    take(exchange.usage.audio_output_tokens, speech["output"]["speechTokens"].as_count());
+    exchange.output_text_bytes += event["textOutput"]["content"].text_bytes();
+    const Json call = event["toolUse"];
+    if (call.is_object() && call.complete())
+      add_tool_call(exchange, call_id(call["toolUseId"]), string_of(call["toolName"]).value_or(""));
+    finish(event["completionEnd"]["stopReason"], exchange);
+    settled_ = event["completionEnd"].is_object() ? Settled::kAtEnd : Settled::kNo;
+  }
+
   // Amazon Nova and Titan, Meta Llama, Mistral, Cohere, AI21 Jurassic, and Anthropic's text completion.
   void read_other(Json body, model::Exchange& exchange) {
-    dialects::take_string(body["model"], exchange.response_model);
+    take_string(body["model"], exchange.response_model);
     read_converse_event("", body, exchange);
     for (std::string_view name : kConverseEvents)
       if (body[name].is_object()) read_converse_event(name, body[name], exchange);
@@ -134,24 +154,28 @@ class Invoke final : public Decoder, wire::json::StringSink {
             one["outputText"].text_bytes() + one["text"].text_bytes() + one["data"]["text"].text_bytes();
       finish(first["finishReason"]["reason"], exchange);
     }
+    // Cohere names its calls, without ids; its stream repeats them at the end.
+    const Json calls =
+        body["event_type"].string_or("") == "tool-calls-generation" || !streamed_ ? body["tool_calls"] : Json{};
+    for (Json call : calls.items())
+      if (call.complete()) add_tool_call(exchange, call_id(call["id"]), string_of(call["name"]).value_or(""));
     for (std::string_view key : {"generation", "outputText", "completion", "text"})
       exchange.output_text_bytes += body[key].text_bytes();
     model::Usage& usage = exchange.usage;
-    dialects::take(usage.input_tokens, body["inputTextTokenCount"].as_count());
+    take(usage.input_tokens, body["inputTextTokenCount"].as_count());
     Count generated;
-    for (Json result : body["results"].items()) generated = dialects::sum(generated, result["tokenCount"].as_count());
-    dialects::take(usage.output_tokens, generated);
-    dialects::take(usage.output_tokens, body["totalOutputTextTokenCount"].as_count());
-    dialects::take(usage.input_tokens, body["prompt_token_count"].as_count());
-    dialects::take(usage.output_tokens, body["generation_token_count"].as_count());
-    dialects::take(usage.input_tokens, body["meta"]["billed_units"]["input_tokens"].as_count());
+    for (Json result : body["results"].items()) generated = sum(generated, result["tokenCount"].as_count());
+    take(usage.output_tokens, generated);
+    take(usage.output_tokens, body["totalOutputTextTokenCount"].as_count());
+    take(usage.input_tokens, body["prompt_token_count"].as_count());
+    take(usage.output_tokens, body["generation_token_count"].as_count());
+    take(usage.input_tokens, body["meta"]["billed_units"]["input_tokens"].as_count());
     // Counters that come with every event are final with a finish reason.
     if (streamed_ && settled_ != Settled::kYes) settled_ = exchange.finish_reason ? Settled::kAtEnd : Settled::kNo;
   }
 
   static void finish(Json reason, model::Exchange& exchange) {
-    if (const auto text = dialects::string_of(reason); text && !text->empty())
-      exchange.finish_reason = std::string(*text);
+    if (const auto text = string_of(reason); text && !text->empty()) exchange.finish_reason = std::string(*text);
   }
 
   struct Outside {
@@ -159,19 +183,20 @@ class Invoke final : public Decoder, wire::json::StringSink {
   };
 
   std::string model_;
+  std::string_view operation_;
   bool streamed_;
   Outside outside_;
   std::unique_ptr<Decoder> vendor_;
   wire::json::Digest inner_;
-  dialects::Base64Decoder base64_;
+  Base64Decoder base64_;
   std::string decoded_;
   bool inner_open_ = false;
 };
 
 }  // namespace
 
-std::unique_ptr<Decoder> make_invoke(std::string model, bool streamed) {
-  return std::make_unique<Invoke>(std::move(model), streamed);
+std::unique_ptr<Decoder> make_invoke(std::string model, std::string_view operation, bool streamed) {
+  return std::make_unique<Invoke>(std::move(model), operation, streamed);
 }
 
-}  // namespace penstock::parsers::providers::aws_bedrock
+}  // namespace penstock::parsers::dialects
