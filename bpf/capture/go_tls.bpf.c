@@ -82,6 +82,7 @@ int uprobe__go_enter(struct pt_regs *regs)
 		if (c->cookie)
 			return 0;
 	}
+	go_note_frame(&call, key.g, regs->sp);
 	if (bpf_map_update_elem(&pn_go_call, &key, &call, BPF_ANY))
 		pn_count(PN_STAT_TABLE_FULL_CALLS);
 	return 0;
@@ -134,6 +135,16 @@ int uprobe__go_return(struct pt_regs *regs)
 	return 0;
 }
 
+static __always_inline void go_withdraw(const struct pn_go_call *call)
+{
+	struct pn_ctx_val *c = ctx_get(call->ctx, false);
+	if (!c || !call->gated)
+		return;
+	struct pn_ev_withdraw ev = {.cookie = c->cookie, .stream = c->stream, .pos = call->pos};
+	PN_EMIT(pn_verdicts, PN_EV_withdraw, &ev, BPF_RB_NO_WAKEUP);
+}
+
+/* The call that the goroutine of this thread is in, if what it does now may be on that call's socket. */
 static __always_inline struct pn_go_call *go_call(struct pn_go_key *key, __u32 read)
 {
 	key->tgid = bpf_get_current_pid_tgid() >> 32;
@@ -142,7 +153,16 @@ static __always_inline struct pn_go_call *go_call(struct pn_go_key *key, __u32 r
 	if (!proc)
 		return NULL;
 	key->g = go_thread_word(proc->word);
-	return bpf_map_lookup_elem(&pn_go_call, key);
+	struct pn_go_call *call = bpf_map_lookup_elem(&pn_go_call, key);
+	if (!call)
+		return NULL;
+	if (!go_still_in(call, key->g)) {
+		if (!call->sent)
+			go_withdraw(call);
+		bpf_map_delete_elem(&pn_go_call, key);
+		return NULL;
+	}
+	return go_same_socket(proc, call->ctx, fd_of_syscall()) ? call : NULL;
 }
 
 SEC("tp_btf/tcp_sendmsg_locked")
@@ -171,8 +191,7 @@ int BPF_PROG(tp_btf__go_send, const struct sock *sk, const struct msghdr *msg, c
 	if (!call->sent) {
 		bind(c, call->ctx, sk, cookie, PN_BIND_NESTED, scope);
 		if (call->gated && c->server) {
-			struct pn_ev_withdraw ev = {.cookie = c->cookie, .stream = c->stream, .pos = call->pos};
-			PN_EMIT(pn_verdicts, PN_EV_withdraw, &ev, BPF_RB_NO_WAKEUP);
+			go_withdraw(call);
 			call->gated = 0;
 		}
 		if (call->gated) {

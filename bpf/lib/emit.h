@@ -5,11 +5,12 @@
 
 #include "lib/maps.h"
 
+/* Per CPU, and yet atomic: programs may preempt each other on their CPU, and losses are counted exactly. */
 static __always_inline void pn_count(__u32 stat)
 {
 	__u64 *n = bpf_map_lookup_elem(&pn_stats, &stat);
 	if (n)
-		(*n)++;
+		__sync_fetch_and_add(n, 1);
 }
 
 static __always_inline struct pn_ctl_val *pn_control(void)
@@ -32,8 +33,8 @@ static __always_inline void pn_sent(__u32 kind, __u64 bytes)
 {
 	struct pn_loss_val *l = pn_loss_of(kind);
 	if (l) {
-		l->sent++;
-		l->sent_bytes += bytes;
+		__sync_fetch_and_add(&l->sent, 1);
+		__sync_fetch_and_add(&l->sent_bytes, bytes);
 	}
 }
 
@@ -41,8 +42,8 @@ static __always_inline void pn_lost_ring(__u32 kind, __u64 bytes)
 {
 	struct pn_loss_val *l = pn_loss_of(kind);
 	if (l) {
-		l->lost_ring++;
-		l->lost_ring_bytes += bytes;
+		__sync_fetch_and_add(&l->lost_ring, 1);
+		__sync_fetch_and_add(&l->lost_ring_bytes, bytes);
 	}
 }
 
@@ -50,8 +51,8 @@ static __always_inline void pn_lost_fault(__u32 kind, __u64 bytes)
 {
 	struct pn_loss_val *l = pn_loss_of(kind);
 	if (l) {
-		l->lost_fault++;
-		l->lost_fault_bytes += bytes;
+		__sync_fetch_and_add(&l->lost_fault, 1);
+		__sync_fetch_and_add(&l->lost_fault_bytes, bytes);
 	}
 }
 
@@ -59,8 +60,8 @@ static __always_inline void pn_lost_rate(__u32 kind, __u64 bytes)
 {
 	struct pn_loss_val *l = pn_loss_of(kind);
 	if (l) {
-		l->lost_rate++;
-		l->lost_rate_bytes += bytes;
+		__sync_fetch_and_add(&l->lost_rate, 1);
+		__sync_fetch_and_add(&l->lost_rate_bytes, bytes);
 	}
 }
 

@@ -9,7 +9,8 @@ static __always_inline __u64 new_stream(void)
 {
 	__u32 zero = 0;
 	__u64 *n = bpf_map_lookup_elem(&pn_stream_no, &zero);
-	return n ? ((__u64)(bpf_get_smp_processor_id() + 1) << 48 | ++*n) : 0;
+	/* Programs of this CPU may preempt each other: two contexts with one number would be one stream. */
+	return n ? ((__u64)(bpf_get_smp_processor_id() + 1) << 48 | (__sync_fetch_and_add(n, 1) + 1)) : 0;
 }
 
 static __always_inline struct pn_ctx_val *ctx_get(__u64 ctx, bool create)
