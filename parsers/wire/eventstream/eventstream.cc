@@ -1,8 +1,8 @@
 #include "parsers/wire/eventstream/eventstream.h"
 
-#include <zlib.h>
-
 #include <algorithm>
+
+#include "parsers/wire/eventstream/crc32.h"
 
 namespace penstock::parsers::wire::eventstream {
 namespace {
@@ -10,9 +10,6 @@ namespace {
 std::uint32_t read32(const std::uint8_t* p) {
   return static_cast<std::uint32_t>(p[0]) << 24 | static_cast<std::uint32_t>(p[1]) << 16 |
          static_cast<std::uint32_t>(p[2]) << 8 | p[3];
-}
-std::uint32_t crc(std::uint32_t start, const std::uint8_t* p, std::size_t size) {
-  return static_cast<std::uint32_t>(crc32_z(start, p, size));
 }
 constexpr std::uint32_t kOverhead = 16;  // prelude and message CRC
 
@@ -30,7 +27,7 @@ bool Parser::prelude_valid() {
   const std::uint32_t headers = read32(head_.data() + 4);
   if (total < kOverhead || total > limits::kEventStreamMessageBytes) return false;
   if (headers > total - kOverhead || headers > limits::kEventStreamHeaderBytes) return false;
-  crc_ = crc(0, head_.data(), 8);
+  crc_ = crc32(0, std::span(head_).first(8));
   return crc_ == read32(head_.data() + 8);
 }
 
@@ -66,14 +63,14 @@ ParseState Parser::feed(std::span<const std::uint8_t> bytes) {
       case State::kHeaders: {
         const std::size_t take = std::min<std::size_t>(bytes.size(), headers_bytes_ - header_bytes_.size());
         header_bytes_.insert(header_bytes_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(take));
-        crc_ = crc(crc_, bytes.data(), take);
+        crc_ = crc32(crc_, bytes.first(take));
         bytes = bytes.subspan(take);
         if (header_bytes_.size() == headers_bytes_) headers_complete();
         break;
       }
       case State::kPayload: {
         const std::size_t take = std::min<std::size_t>(bytes.size(), remaining_);
-        crc_ = crc(crc_, bytes.data(), take);
+        crc_ = crc32(crc_, bytes.first(take));
         sink_.on_payload(bytes.first(take));
         bytes = bytes.subspan(take);
         remaining_ -= static_cast<std::uint32_t>(take);
@@ -101,7 +98,7 @@ void Parser::prelude() {
   const std::uint32_t total = read32(head_.data());
   headers_bytes_ = read32(head_.data() + 4);
   payload_bytes_ = total - kOverhead - headers_bytes_;
-  crc_ = crc(crc_, head_.data() + 8, 4);  // the message's covers the prelude's own
+  crc_ = crc32(crc_, std::span(head_).subspan(8, 4));  // the message's covers the prelude's own
   have_ = 0;
   header_bytes_.clear();
   state_ = State::kHeaders;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "parsers/wire/eventstream/crc32.h"
 #include "parsers/wire/eventstream/testing.h"
 #include "parsers/wire/testing.h"
 
@@ -103,6 +104,18 @@ TEST(EventStream, AfterAHoleTheNextMessageIsFound) {
   parser.gap();
   parser.feed(bytes("half of a message" + message({}, "next")));
   EXPECT_EQ(log.out, ":event-type=contentBlockDelta :message-type=event 7[]! 4[next] ");
+}
+
+// Against zlib, at every length and cut in two.
+TEST(EventStream, ChecksumsAreThoseOfZlib) {
+  std::string data;
+  for (unsigned n = 0; n < 300; ++n) {
+    const auto all = bytes(data);
+    const auto expected = static_cast<std::uint32_t>(::crc32_z(0, all.data(), all.size()));
+    EXPECT_EQ(crc32(0, all), expected) << n;
+    EXPECT_EQ(crc32(crc32(0, all.first(n / 3)), all.subspan(n / 3)), expected) << n;
+    data.push_back(static_cast<char>(n * 167 + n / 7));
+  }
 }
 
 }  // namespace

@@ -44,11 +44,14 @@ void Hpack::make(std::uint32_t table_bytes) {
     }
   }
   if (cold_) {
-    // Literal with incremental indexing, new name "?", empty value (§6.2.1).
-    for (std::uint32_t n = 0; n < table_bytes / kEntryBytes; ++n) block.insert(block.end(), {0x40, 0x01, '?', 0x00});
+    // Literals with incremental indexing and an empty value (§6.2.1): the first with the new name "?", the others with
+    // the name of the one before, index 62.
+    const std::uint32_t entries = table_bytes / kEntryBytes;
+    block.reserve(block.size() + 2 + 2 * std::size_t{entries});
+    if (entries != 0) block.insert(block.end(), {0x40, 0x01, '?', 0x00});
+    for (std::uint32_t n = 1; n < entries; ++n) block.insert(block.end(), {0x40 | 62, 0x00});
   }
-  http::Fields none;
-  if (!block.empty() && !run(block, none)) PN_BUG("the placeholder block does not decode");
+  if (!block.empty() && !run(block, nullptr)) PN_BUG("the placeholder block does not decode");
 }
 
 void Hpack::change_table_size(std::uint32_t bytes) {
@@ -63,8 +66,8 @@ void Hpack::change_table_size(std::uint32_t bytes) {
   nghttp2_hd_inflate_change_table_size(inflater_.get(), bounded);
 }
 
-bool Hpack::run(std::span<const std::uint8_t> block, http::Fields& fields) {
-  fields.clear();
+bool Hpack::run(std::span<const std::uint8_t> block, http::Fields* fields) {
+  if (fields != nullptr) fields->clear();
   std::size_t bytes = 0;
   while (true) {
     nghttp2_nv field;
@@ -72,12 +75,12 @@ bool Hpack::run(std::span<const std::uint8_t> block, http::Fields& fields) {
     const ssize_t used = nghttp2_hd_inflate_hd2(inflater_.get(), &field, &flags, block.data(), block.size(), 1);
     if (used < 0) return false;
     block = block.subspan(static_cast<std::size_t>(used));
-    if ((flags & NGHTTP2_HD_INFLATE_EMIT) != 0) {
+    if ((flags & NGHTTP2_HD_INFLATE_EMIT) != 0 && fields != nullptr) {
       // One byte can stand for a field of kilobytes: everything is decoded, not everything is kept.
       bytes += field.namelen + field.valuelen;
-      if (bytes <= limits::kHeadBytes && fields.size() < limits::kHeaders) {
-        fields.add({reinterpret_cast<const char*>(field.name), field.namelen},
-                   {reinterpret_cast<const char*>(field.value), field.valuelen});
+      if (bytes <= limits::kHeadBytes && fields->size() < limits::kHeaders) {
+        fields->add({reinterpret_cast<const char*>(field.name), field.namelen},
+                    {reinterpret_cast<const char*>(field.value), field.valuelen});
       }
     }
     if ((flags & NGHTTP2_HD_INFLATE_FINAL) != 0) {
@@ -94,14 +97,14 @@ bool Hpack::decode(std::span<const std::uint8_t> block, http::Fields& fields) {
   if (stale_) make(table_bytes_);
   const bool first = !begun_;
   begun_ = true;
-  if (run(block, fields)) return true;
+  if (run(block, &fields)) return true;
   // Observation began behind a SETTINGS that allowed a larger table: once more, with room for the indices it can hold.
   if (cold_ && first && !enlarged_ && table_bytes_ < limits::kHpackTableBytes) {
     enlarged_ = true;
     const std::uint32_t before = table_bytes_;
     make(limits::kHpackTableBytes);
     begun_ = true;
-    if (run(block, fields)) return true;
+    if (run(block, &fields)) return true;
     table_bytes_ = before;
   }
   ++failures_;

@@ -37,7 +37,7 @@ class Hpack {
   bool cold() const { return cold_; }
 
  private:
-  bool run(std::span<const std::uint8_t> block, http::Fields& fields);
+  bool run(std::span<const std::uint8_t> block, http::Fields* fields);
   void make(std::uint32_t table_bytes);
   struct Delete {
     void operator()(nghttp2_hd_inflater* inflater) const;
