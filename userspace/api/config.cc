@@ -120,7 +120,7 @@ Config default_config() {
   c.set_bpffs_dir("/sys/fs/bpf/penstock");
   c.mutable_socket()->set_path("/run/penstock/penstock.sock");
   c.mutable_rings()->set_events_bytes(16 << 20);
-  c.mutable_rings()->set_verdicts_bytes(4 << 20);
+  c.mutable_rings()->set_verdicts_bytes(16 << 20);
   auto* d = c.mutable_defaults();
   d->set_mode(MODE_OBSERVE);
   d->set_on_failure(ON_FAILURE_HOLD_LAST);

@@ -41,7 +41,7 @@ agents:
   EXPECT_TRUE(loaded.config.has_listen());
   EXPECT_EQ(loaded.config.listen(), "");
   EXPECT_EQ(loaded.config.rings().events_bytes(), 64u << 20);
-  EXPECT_EQ(loaded.config.rings().verdicts_bytes(), 4u << 20);
+  EXPECT_EQ(loaded.config.rings().verdicts_bytes(), 16u << 20);
   EXPECT_EQ(loaded.config.endpoints().at("gateway.example.com:8443"), "openai");
   EXPECT_EQ(loaded.config.defaults().mode(), MODE_ENFORCE);
   EXPECT_EQ(loaded.config.defaults().deadline_ns(), 250'000'000u);

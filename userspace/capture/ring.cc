@@ -20,7 +20,7 @@ unsigned long load_acquire(const unsigned long* p) { return __atomic_load_n(p, _
 
 Ring::~Ring() {
   if (consumer_ != nullptr) munmap(consumer_, kPage);
-  if (producer_ != nullptr) munmap(const_cast<unsigned long*>(producer_), kPage + 2 * size_bytes());
+  if (producer_ != nullptr) munmap(const_cast<unsigned long*>(producer_), kPage + size_bytes());
 }
 
 base::Result<> Ring::open(int map_fd) {
@@ -32,8 +32,8 @@ base::Result<> Ring::open(int map_fd) {
   void* page = mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd, 0);
   if (page == MAP_FAILED) return base::errno_error(errno, "map ring buffer");
   consumer_ = static_cast<unsigned long*>(page);
-  // The data area is mapped twice in a row: a record that wraps around is contiguous.
-  page = mmap(nullptr, kPage + 2 * size_bytes(), PROT_READ, MAP_SHARED, map_fd, static_cast<off_t>(kPage));
+  // Once, although the kernel offers the data twice in a row: every page of a mapping counts as resident memory.
+  page = mmap(nullptr, kPage + size_bytes(), PROT_READ, MAP_SHARED, map_fd, static_cast<off_t>(kPage));
   if (page == MAP_FAILED) return base::errno_error(errno, "map ring buffer data");
   producer_ = static_cast<const unsigned long*>(page);
   data_ = static_cast<const std::uint8_t*>(page) + kPage;
@@ -53,9 +53,22 @@ Ring::State Ring::peek(std::span<const std::uint8_t>& record) {
       consume();
       continue;
     }
-    record = {at + kHeaderBytes, bytes};
+    record = record_at((position_ & mask_) + kHeaderBytes, bytes);
     return State::kReady;
   }
+}
+
+// A header never wraps around, it is of eight aligned bytes; what follows it may.
+std::span<const std::uint8_t> Ring::record_at(std::uint64_t offset, std::uint32_t bytes) {
+  if (offset == size_bytes()) offset = 0;
+  if (offset + bytes <= size_bytes()) return {data_ + offset, bytes};
+  if (wrapped_position_ != position_) {
+    const std::uint8_t* const first = data_ + offset;
+    wrapped_.assign(first, data_ + size_bytes());
+    wrapped_.insert(wrapped_.end(), data_, data_ + (bytes - wrapped_.size()));
+    wrapped_position_ = position_;
+  }
+  return wrapped_;
 }
 
 void Ring::consume() {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "userspace/base/result.h"
 
@@ -30,6 +31,8 @@ class Ring {
   std::uint64_t size_bytes() const { return mask_ + 1; }
 
  private:
+  std::span<const std::uint8_t> record_at(std::uint64_t offset, std::uint32_t bytes);
+
   int fd_ = -1;
   std::uint64_t mask_ = 0;
   std::uint64_t position_ = 0;               // our copy of the consumer position
@@ -37,6 +40,8 @@ class Ring {
   unsigned long* consumer_ = nullptr;        // mapped read-write
   const unsigned long* producer_ = nullptr;  // mapped read-only; data follows one page later
   const std::uint8_t* data_ = nullptr;
+  std::vector<std::uint8_t> wrapped_;  // the record at wrapped_position_, which reaches around the end
+  std::uint64_t wrapped_position_ = ~std::uint64_t{0};
 };
 
 }  // namespace penstock::capture

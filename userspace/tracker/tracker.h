@@ -82,7 +82,7 @@ class Host {
 struct Options {
   std::size_t max_connections = PN_MAX_CONNS;
   std::size_t max_unbound_streams = 8192;
-  std::size_t unbound_stream_bytes = std::size_t{1} << 20;       // buffered per stream without a socket
+  std::size_t unbound_stream_bytes = std::size_t{16} << 20;      // buffered per stream without a socket
   std::size_t provisional_stream_bytes = std::size_t{16} << 20;  // kept per stream until a write is committed
   std::size_t buffered_bytes = std::size_t{64} << 20;            // both kinds, all streams
   std::size_t remembered_ended = 8192;                           // ended streams told from new ones

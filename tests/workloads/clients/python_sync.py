@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""http.client over ssl, one keep-alive connection per worker thread. See common.py."""
+"""http.client over ssl, one keep-alive connection per worker thread. See common.py. `piece_bytes` in the plan: the body is
+written in pieces of that size."""
 import http.client
 import os
 import ssl
@@ -25,7 +26,11 @@ def send_one(connection, request):
         if connection.sock is None:
             connection.connect()
         result['port'] = connection.sock.getsockname()[1]
-        connection.request('POST', common.PATHS[plan['api']], common.body(plan, request), common.headers(plan, request))
+        body, headers = common.body(plan, request), common.headers(plan, request)
+        if size := plan.get('piece_bytes'):
+            headers['content-length'] = str(len(body))
+            body = [body[i:i + size] for i in range(0, len(body), size)]
+        connection.request('POST', common.PATHS[plan['api']], body, headers)
         response = connection.getresponse()
         result['status'] = response.status
         if plan['stream'] and response.status == 200:
