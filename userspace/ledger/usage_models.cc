@@ -39,8 +39,8 @@ constexpr Family kFamilies[] = {
 };
 constexpr TokenModel::Terms kInputDoubt = {20, 0.1, 0.05, 0.15, 0.15, 200};
 constexpr TokenModel::Terms kOutputDoubt = {5, 0.05, 15, 1, 1, 1};
-constexpr std::size_t kRemembered = 256;   // prompts of a model
-constexpr double kHiddenShare = 1.0 / 16;  // of the last answer in the average of what is not shown
+constexpr std::size_t kRemembered = 256;      // prompts of a model
+constexpr std::uint32_t kHiddenAnswers = 16;  // in the average of what is not shown; the family's counts as one of them
 
 std::size_t family_of(std::string_view model) {
   const auto named = [model](const Family& family) {
@@ -152,7 +152,8 @@ void UsageModels::learn(const model::Exchange& e) {
   for (Pair* pair : pairs) {
     if (pair == nullptr) continue;
     pair->output.learn(output, hidden ? visible : *tokens);
-    pair->hidden_tokens += (static_cast<double>(hidden ? reasoning : 0) - pair->hidden_tokens) * kHiddenShare;
+    pair->answers = std::min(pair->answers + 1, kHiddenAnswers - 1);
+    pair->hidden_tokens += (static_cast<double>(hidden ? reasoning : 0) - pair->hidden_tokens) / (pair->answers + 1);
   }
 }
 

@@ -30,7 +30,8 @@ class UsageModels {
   struct Pair {
     TokenModel input;
     TokenModel output;
-    double hidden_tokens = 0;  // per answer
+    double hidden_tokens = 0;   // per answer, what is thought and not shown
+    std::uint32_t answers = 0;  // that have told
   };
   const Pair& find(const model::Exchange& exchange) const;
   Pair* own(const model::Exchange& exchange, const Pair& family);

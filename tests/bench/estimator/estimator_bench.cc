@@ -2,7 +2,10 @@
 //   estimator_bench FOLDER [--csv]        FOLDER: HAR files; --csv: every call instead of the summary
 //
 //   as they come   each call is estimated before its own usage is learnt, in recorded order: what a fresh installation
-//   sees calibrated     ten folds: each tenth is estimated with what the other nine tenths have taught
+//                  sees
+//   calibrated     ten folds: each tenth is estimated with what the other nine tenths have taught
+//   other half     every second recording is estimated with what the others have taught, and the other way round: no
+//                  prompt of a conversation has been seen before
 //
 //   text         prompts without tools and schemas, of 100 tokens and more, to a model that has answered 8 times before
 //   structured   the same with tool definitions, tool results or a schema for the answer
@@ -19,7 +22,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <map>
+#include <numeric>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,6 +45,7 @@ struct Collector final : parsers::ExchangeSink {
 
 struct Population {
   std::vector<model::Exchange> calls;
+  std::vector<std::size_t> recording;  // of each call: the number of its file
   std::size_t edited = 0;
 };
 
@@ -59,8 +63,8 @@ Population read(const std::filesystem::path& folder) {
     if (entry.path().extension() == ".har") files.push_back(entry.path());
   std::sort(files.begin(), files.end());
   Population out;
-  for (const auto& file : files) {
-    std::ifstream input(file, std::ios::binary);
+  for (std::size_t number = 0; number < files.size(); ++number) {
+    std::ifstream input(files[number], std::ios::binary);
     const std::string text(std::istreambuf_iterator<char>(input), {});
     Collector collector;
     (void)parsers::decode::read_har(text, [&](const parsers::decode::HarEntry& entry) {
@@ -76,6 +80,7 @@ Population read(const std::filesystem::path& folder) {
         ++out.edited;
       } else {
         out.calls.push_back(std::move(e));
+        out.recording.push_back(number);
       }
     }
   }
@@ -101,16 +106,24 @@ std::vector<Estimate> as_they_come(const std::vector<model::Exchange>& calls) {
   return out;
 }
 
-std::vector<Estimate> calibrated(const std::vector<model::Exchange>& calls) {
-  constexpr std::size_t kFolds = 10;
+// Those of a fold (fold_of[i] % folds) are estimated with what the other folds have taught.
+std::vector<Estimate> folded(const std::vector<model::Exchange>& calls, const std::vector<std::size_t>& fold_of,
+                             std::size_t folds) {
   std::vector<Estimate> out(calls.size());
-  for (std::size_t fold = 0; fold < kFolds; ++fold) {
+  for (std::size_t fold = 0; fold < folds; ++fold) {
     ledger::UsageModels models(512);
     for (std::size_t i = 0; i < calls.size(); ++i)
-      if (i % kFolds != fold) models.learn(calls[i]);
-    for (std::size_t i = fold; i < calls.size(); i += kFolds) out[i] = estimate(models, calls[i]);
+      if (fold_of[i] % folds != fold) models.learn(calls[i]);
+    for (std::size_t i = 0; i < calls.size(); ++i)
+      if (fold_of[i] % folds == fold) out[i] = estimate(models, calls[i]);
   }
   return out;
+}
+
+std::vector<Estimate> calibrated(const std::vector<model::Exchange>& calls) {
+  std::vector<std::size_t> each(calls.size());
+  std::iota(each.begin(), each.end(), std::size_t{0});
+  return folded(calls, each, 10);
 }
 
 double off(std::uint64_t estimate, std::uint64_t truth) {
@@ -165,19 +178,20 @@ int main(int argc, char** argv) {
   }
   const Population population = read(argv[1]);
   const auto& calls = population.calls;
-  const std::vector<Estimate> cold = as_they_come(calls), warm = calibrated(calls);
+  const std::vector<Estimate> cold = as_they_come(calls), warm = calibrated(calls),
+                              other = folded(calls, population.recording, 2);
   if (argc > 2 && std::string_view(argv[2]) == "--csv") {
     fmt::print(
         "provider,model,body_bytes,text_bytes,tool_bytes,schema_bytes,definition_text_bytes,tools,input,cold_input,"
-        "warm_input,output_bytes,calls,output,cold_output,warm_output,reasoning,id\n");
+        "warm_input,other_input,output_bytes,calls,output,cold_output,warm_output,other_output,reasoning,answers,id\n");
     for (std::size_t i = 0; i < calls.size(); ++i) {
       const model::Exchange& e = calls[i];
-      fmt::print("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", e.provider, e.request_model,
+      fmt::print("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", e.provider, e.request_model,
                  e.request.body_bytes - e.request.media_bytes, e.request.text_bytes, e.request.tool_bytes,
                  e.request.schema_bytes, e.request.definition_text_bytes, e.request.offered_tools.size(),
-                 *e.usage.input_tokens, cold[i].input, warm[i].input, e.output_text_bytes, e.tool_calls.size(),
-                 *e.usage.output_tokens, cold[i].output, warm[i].output, e.usage.reasoning_tokens.value_or(0),
-                 e.response_id);
+                 *e.usage.input_tokens, cold[i].input, warm[i].input, other[i].input, e.output_text_bytes,
+                 e.tool_calls.size(), *e.usage.output_tokens, cold[i].output, warm[i].output, other[i].output,
+                 e.usage.reasoning_tokens.value_or(0), other[i].answers, e.response_id);
     }
     return 0;
   }
@@ -185,4 +199,5 @@ int main(int argc, char** argv) {
   fmt::print("{:<14} {:<12} {:<7} {:>6} {:>11} {:>11}\n", "method", "prompts", "what", "calls", "median", "p90");
   report("as they come", calls, cold);
   report("calibrated", calls, warm);
+  report("other half", calls, other);
 }
