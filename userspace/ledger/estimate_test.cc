@@ -151,6 +151,19 @@ TEST_F(EstimateTest, HiddenReasoningIsExpected) {
   EXPECT_NEAR(static_cast<double>(*estimator.expected_usage(shown).output_tokens), 1000, 20) << "not counted twice";
 }
 
+// A family whose models think does not charge the one that does not for it.
+TEST_F(EstimateTest, AModelsOwnAnswersTellWhetherItThinks) {
+  auto thinks = answered("grok-4-reasoning", 1000, 100 + 900);
+  thinks.output_text_bytes = 420;
+  thinks.usage.reasoning_tokens = 900;
+  for (int i = 0; i < 100; ++i) estimator.learn(thinks);
+  auto plain = answered("grok-4-non-reasoning", 1000, 100);
+  plain.output_text_bytes = 420;
+  EXPECT_GT(*estimator.expected_usage(plain).output_tokens, 900U) << "nothing is known of it but its family";
+  for (int i = 0; i < 8; ++i) estimator.learn(plain);
+  EXPECT_LT(*estimator.expected_usage(plain).output_tokens, 220U);
+}
+
 TEST_F(EstimateTest, Settlements) {
   auto e = answered("gpt-4.1", 1000, 100);
   auto s = estimator.settlement(e);
