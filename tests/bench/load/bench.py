@@ -25,6 +25,7 @@ BIN = harness.BUILD / 'tests/bench/load'
 PORT = 28443
 WORKLOADS = {  # name -> arguments of bench_llm_load
     '1KiB x8': ['--conns', '8', '--prompt', '1024'],
+    '16KiB x8': ['--conns', '8', '--prompt', '16384'],  # a record each: req/s is records of 16 KiB per second
     '32KiB x8': ['--conns', '8', '--prompt', '32768'],
     '512KiB x8': ['--conns', '8', '--prompt', '524288'],
     'sse200 x8': ['--conns', '8', '--chunks', '200'],
@@ -62,6 +63,10 @@ def cpu_seconds(pid):
 def rss_mib(pid):
     with open(f'/proc/{pid}/status') as f:
         return next(int(line.split()[1]) / 1024 for line in f if line.startswith('VmRSS'))
+
+
+def plaintext(row):
+    return row['written_bytes'] + row['read_bytes']
 
 
 class Bench:
@@ -135,7 +140,7 @@ def main():
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(rows, indent=1))
     print(f'{"workload":<11} {"configuration":<13} {"req/s":>9} {"of off":>7} {"p50 us":>9} {"+p50":>9} {"p99 us":>9} {"+p99":>9} '
-          f'{"client cpu":>10} {"daemon cpu":>10} {"RSS MiB":>8} {"lost bytes":>10}')
+          f'{"client cpu":>10} {"daemon cpu":>10} {"RSS MiB":>8} {"MB/s":>7} {"lost bytes":>10} {"of all":>7}')
     for workload in chosen:
         off = {x['round']: x for x in rows if x['workload'] == workload and x['configuration'] == 'off'}
         for configuration in configurations:
@@ -153,7 +158,8 @@ def main():
                   cell(lambda x, o: x['p50_us'], '>9.1f'), cell(lambda x, o: x['p50_us'] - o['p50_us'], '>+9.1f'),
                   cell(lambda x, o: x['p99_us'], '>9.1f'), cell(lambda x, o: x['p99_us'] - o['p99_us'], '>+9.1f'),
                   cell(lambda x, o: x['cpu_us_per_request'], '>10.1f'), cell(lambda x, o: x['daemon_cpu_us'], '>10.1f'),
-                  cell(lambda x, o: x['daemon_rss_mib'], '>8.1f'), cell(lambda x, o: x['lost_bytes'], '>10.0f'))
+                  cell(lambda x, o: x['daemon_rss_mib'], '>8.1f'), cell(lambda x, o: plaintext(x) / options.secs / 1e6, '>7.0f'),
+                  cell(lambda x, o: x['lost_bytes'], '>10.0f'), cell(lambda x, o: x['lost_bytes'] / plaintext(x), '>7.4f'))
 
 
 if __name__ == '__main__':

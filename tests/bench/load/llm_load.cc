@@ -10,6 +10,7 @@
 #include <atomic>
 #include <charconv>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -40,15 +41,17 @@ double now_s() {
 struct Outcome {
   std::vector<double> latencies_us;
   long failures = 0;
+  std::uint64_t written_bytes = 0, read_bytes = 0;  // plaintext that the TLS library took and gave
 };
 
 // Reads one whole answer; false when the connection ended.
-bool read_answer(SSL* tls, std::string& buffer) {
+bool read_answer(SSL* tls, std::string& buffer, std::uint64_t& read_bytes) {
   char piece[65536];
   buffer.clear();
   std::size_t n = 0, end = buffer.npos, length = buffer.npos;
   while (true) {
     if (SSL_read_ex(tls, piece, sizeof piece, &n) != 1) return false;
+    read_bytes += n;
     buffer.append(piece, n);
     if (end == buffer.npos && (end = buffer.find("\r\n\r\n")) != buffer.npos) {
       const std::size_t at = buffer.find("content-length: ");
@@ -89,7 +92,9 @@ void work(const Settings& s, SSL_CTX* context, const std::atomic<bool>& stop, Ou
        ++i) {
     const double start = now_s();
     std::size_t written = 0;
-    if (SSL_write_ex(tls, request.data(), request.size(), &written) != 1 || !read_answer(tls, answer)) {
+    const bool sent = SSL_write_ex(tls, request.data(), request.size(), &written) == 1;
+    out.written_bytes += sent ? written : 0;
+    if (!sent || !read_answer(tls, answer, out.read_bytes)) {
       ++out.failures;
       break;
     }
@@ -154,9 +159,12 @@ int main(int argc, char** argv) {
   const double elapsed = now_s() - start;
   std::vector<double> all;
   long failures = 0;
+  std::uint64_t written_bytes = 0, read_bytes = 0;
   for (const Outcome& o : outcomes) {
     all.insert(all.end(), o.latencies_us.begin(), o.latencies_us.end());
     failures += o.failures;
+    written_bytes += o.written_bytes;
+    read_bytes += o.read_bytes;
   }
   std::sort(all.begin(), all.end());
   const auto quantile = [&](double q) {
@@ -165,8 +173,9 @@ int main(int argc, char** argv) {
   };
   std::printf(
       "{\"requests\": %zu, \"failures\": %ld, \"per_second\": %.1f, \"p50_us\": %.1f, \"p90_us\": %.1f, \"p99_us\": "
-      "%.1f, \"cpu_us_per_request\": %.2f}\n",
+      "%.1f, \"cpu_us_per_request\": %.2f, \"written_bytes\": %llu, \"read_bytes\": %llu}\n",
       all.size(), failures, static_cast<double>(all.size()) / elapsed, quantile(0.5), quantile(0.9), quantile(0.99),
-      all.empty() ? 0.0 : cpu_s() * 1e6 / static_cast<double>(all.size()));
+      all.empty() ? 0.0 : cpu_s() * 1e6 / static_cast<double>(all.size()),
+      static_cast<unsigned long long>(written_bytes), static_cast<unsigned long long>(read_bytes));
   return failures == 0 ? 0 : 1;
 }
