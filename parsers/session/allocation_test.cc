@@ -137,5 +137,39 @@ TEST(AllocationTest, AnIdleHttp2ConnectionKeepsLittle) {
   }
 }
 
+// A line, a document or a prompt that does not end is read, and not kept.
+TEST(AllocationTest, AHundredMegabytesOfOneStringKeepLittle) {
+  struct Long {
+    std::string_view name, host, path, type, begin;
+  };
+  constexpr Long kAnswers[] = {
+      {"document", "api.openai.com", "/v1/chat/completions", "application/json",
+       R"({"model":"m","choices":[{"index":0,"message":{"content":")"},
+      {"event", "api.openai.com", "/v1/chat/completions", "text/event-stream",
+       R"(data: {"model":"m","choices":[{"index":0,"delta":{"content":")"},
+      {"line", "203.0.113.7", "/api/chat", "application/x-ndjson", R"({"model":"m","message":{"content":")"},
+      {"element", "generativelanguage.googleapis.com", "/v1beta/models/m:streamGenerateContent", "application/json",
+       R"([{"candidates":[{"content":{"parts":[{"text":")"},
+      {"key", "api.openai.com", "/v1/chat/completions", "application/json", R"({")"},
+      {"number", "api.openai.com", "/v1/chat/completions", "application/json", R"({"usage":{"prompt_tokens":)"},
+  };
+  const std::string piece(1 << 20, '7');
+  for (const Long& answer : kAnswers) {
+    SCOPED_TRACE(answer.name);
+    Counter sink;
+    const std::size_t before = wire::testing::live_bytes();
+    Line line(sink);
+    line.client(fmt::format("POST {} HTTP/1.1\r\nhost: {}\r\ncontent-length: {}\r\n\r\n{}", answer.path, answer.host,
+                            std::string_view(R"({"model":"m","messages":[{"content":")").size() + (100 << 20),
+                            R"({"model":"m","messages":[{"content":")"));
+    for (int i = 0; i < 100; ++i) line.client(piece);
+    EXPECT_LE(wire::testing::live_bytes() - before, 2 * kIdleBytes) << "the prompt";
+    line.server(fmt::format("HTTP/1.1 200 OK\r\ncontent-type: {}\r\n\r\n{}", answer.type, answer.begin));
+    for (int i = 0; i < 100; ++i) line.server(piece);
+    EXPECT_LE(wire::testing::live_bytes() - before, 2 * kIdleBytes) << "the answer";
+    EXPECT_EQ(0u, sink.done);
+  }
+}
+
 }  // namespace
 }  // namespace penstock::parsers::session
