@@ -4,7 +4,6 @@
 #include <brotli/encode.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <zlib.h>
 #include <zstd.h>
 
 #include <algorithm>
@@ -19,12 +18,15 @@
 
 #include "parsers/decode/har.h"
 #include "parsers/decode/line.h"
+#include "parsers/decode/testing.h"
 #include "parsers/session/session.h"
+#include "parsers/wire/http2/frame_reader.h"
+#include "parsers/wire/http2/testing.h"
+#include "parsers/wire/inflate/testing.h"
 
 namespace penstock::parsers::decode {
 namespace {
 
-std::string corpus_folder;
 using Random = std::mt19937;
 
 std::size_t pick(Random& random, std::size_t low, std::size_t high) { return low + random() % (high - low + 1); }
@@ -91,20 +93,6 @@ Conversation rechunked(const HarEntry& entry, Random& random) {
   return reframed(entry, "transfer-encoding: chunked", body + "0\r\n\r\n");
 }
 
-std::string gzip(const std::string& content) {
-  z_stream stream{};
-  EXPECT_EQ(Z_OK, deflateInit2(&stream, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY));
-  std::string out(deflateBound(&stream, content.size()) + 64, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(content.data()));
-  stream.avail_in = static_cast<uInt>(content.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  EXPECT_EQ(Z_STREAM_END, deflate(&stream, Z_FINISH));
-  out.resize(stream.total_out);
-  deflateEnd(&stream);
-  return out;
-}
-
 std::string brotli(const std::string& content) {
   std::size_t size = BrotliEncoderMaxCompressedSize(content.size()) + 64;
   std::string out(size, '\0');
@@ -125,17 +113,10 @@ Conversation recoded(const HarEntry& entry, std::string_view coding, const std::
   return reframed(entry, fmt::format("content-encoding: {}\r\ncontent-length: {}", coding, body.size()), body);
 }
 
-// ---- HTTP/2 (RFC 9113, 7541): literal fields without indexing, DATA frames of random sizes
-// -----------------------------
+// ---- HTTP/2: literal fields without indexing (RFC 7541), DATA frames of random sizes
 
-std::string h2_frame(std::uint8_t type, std::uint8_t flags, std::uint32_t stream, std::string_view payload) {
-  std::string out;
-  for (const int shift : {16, 8, 0}) out.push_back(static_cast<char>(payload.size() >> shift));
-  out.push_back(static_cast<char>(type));
-  out.push_back(static_cast<char>(flags));
-  for (const int shift : {24, 16, 8, 0}) out.push_back(static_cast<char>(stream >> shift));
-  return out.append(payload);
-}
+namespace h2 = wire::http2;
+using h2::FrameType;
 
 void h2_string(std::string& block, std::string_view text) {
   std::size_t size = text.size();
@@ -161,15 +142,18 @@ std::string h2_message(const std::vector<HarEntry::Field>& fields, std::string_v
     h2_string(block, field.value);
   }
   std::string out;
-  const std::uint8_t end_stream = body.empty() ? 1 : 0;
+  const std::uint8_t end_stream = body.empty() ? h2::flag::kEndStream : 0;
   for (std::size_t at = 0; at == 0 || at < block.size(); at += 16000) {
     const bool last = at + 16000 >= block.size();
-    out += h2_frame(at == 0 ? 1 : 9, static_cast<std::uint8_t>((last ? 4 : 0) | (at == 0 ? end_stream : 0)), 1,
-                    std::string_view(block).substr(at, 16000));
+    out +=
+        h2::testing::frame(at == 0 ? FrameType::kHeaders : FrameType::kContinuation,
+                           static_cast<std::uint8_t>((last ? h2::flag::kEndHeaders : 0) | (at == 0 ? end_stream : 0)),
+                           1, std::string_view(block).substr(at, 16000));
   }
   while (!body.empty()) {
     const std::size_t size = std::min(body.size(), pick(random, 1, 1500));
-    out += h2_frame(0, size == body.size() ? 1 : 0, 1, body.substr(0, size));
+    out +=
+        h2::testing::frame(FrameType::kData, size == body.size() ? h2::flag::kEndStream : 0, 1, body.substr(0, size));
     body.remove_prefix(size);
   }
   return out;
@@ -181,17 +165,18 @@ Conversation as_http2(const HarEntry& entry, Random& random) {
   std::vector<HarEntry::Field> request = {
       {":method", entry.method}, {":scheme", "https"}, {":authority", entry.authority}, {":path", entry.target}};
   request.insert(request.end(), entry.request_fields.begin(), entry.request_fields.end());
-  out.append(Direction::kToServer, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + h2_frame(4, 0, 0, "") +
+  out.append(Direction::kToServer, std::string(h2::kClientPreface) +
+                                       h2::testing::frame(FrameType::kSettings, 0, 0, "") +
                                        h2_message(request, entry.request_body, random));
   std::vector<HarEntry::Field> response = {{":status", std::to_string(entry.status)}};
   response.insert(response.end(), entry.response_fields.begin(), entry.response_fields.end());
-  out.append(Direction::kToClient, h2_frame(4, 0, 0, "") + h2_frame(4, 1, 0, "") +
+  out.append(Direction::kToClient, h2::testing::frame(FrameType::kSettings, 0, 0, "") +
+                                       h2::testing::frame(FrameType::kSettings, h2::flag::kAck, 0, "") +
                                        h2_message(response, entry.bodiless() ? "" : entry.content, random));
   return out;
 }
 
 // ---- a correct prefix
-// ------------------------------------------------------------------------------------------------
 
 // What the provider had said up to some point of the whole answer; providers correct their own counters on the way, and
 // some recordings hold several streams one behind the other.
@@ -227,13 +212,13 @@ void expect_prefix(const model::Exchange& whole, const model::Exchange& cut, con
   EXPECT_LE(cut.output_text_bytes, whole.output_text_bytes);
 }
 
-class CorpusTest : public testing::Test {
+class CorpusTest : public ::testing::Test {
  protected:
   // Every entry of the corpus that was answered.
   static void each(const std::function<void(const HarEntry&, Random&)>& check) {
     Random random(20260923);
     std::size_t entries = 0;
-    for (const auto& file : std::filesystem::recursive_directory_iterator(corpus_folder)) {
+    for (const auto& file : std::filesystem::recursive_directory_iterator(testing::folder())) {
       if (file.path().extension() != ".har") continue;
       std::ifstream input(file.path(), std::ios::binary);
       const std::string text(std::istreambuf_iterator<char>(input), {});
@@ -277,7 +262,8 @@ TEST_F(CorpusTest, SameCompressedAnew) {
   each([](const HarEntry& entry, Random& random) {
     if (!plain(entry) || coded(entry)) return;
     const std::string whole = lines(decode(as_http1(entry)));
-    EXPECT_EQ(whole, lines(decode_randomly(recoded(entry, "gzip", gzip(entry.content)), random)));
+    EXPECT_EQ(whole,
+              lines(decode_randomly(recoded(entry, "gzip", wire::inflate::testing::gzip(entry.content)), random)));
     EXPECT_EQ(whole, lines(decode_randomly(recoded(entry, "br", brotli(entry.content)), random)));
     EXPECT_EQ(whole, lines(decode_randomly(recoded(entry, "zstd", zstd(entry.content)), random)));
   });
@@ -313,12 +299,4 @@ TEST_F(CorpusTest, CutIsAPrefixOrIncomplete) {
 }  // namespace
 }  // namespace penstock::parsers::decode
 
-int main(int argc, char** argv) {
-  testing::InitGoogleTest(&argc, argv);
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: %s FOLDER\n", argv[0]);
-    return 2;
-  }
-  penstock::parsers::decode::corpus_folder = argv[1];
-  return RUN_ALL_TESTS();
-}
+int main(int argc, char** argv) { return penstock::parsers::decode::testing::run_over_folder(argc, argv); }

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "parsers/decode/testing.h"
 #include "parsers/dialects/base64.h"
 #include "parsers/dialects/facts.h"
 #include "parsers/session/session.h"
@@ -19,7 +20,6 @@
 namespace penstock::parsers::decode {
 namespace {
 
-std::string streams_folder;
 namespace json = wire::json;
 
 json::DigestOptions everything() {
@@ -76,14 +76,14 @@ std::string last_segment(std::string_view path) { return std::string(path.substr
 
 TEST(StreamsTest, EveryRequestOfTheSdks) {
   std::size_t connections = 0;
-  for (const std::string& line : read_lines(streams_folder + "/expected.jsonl")) {
+  for (const std::string& line : read_lines(testing::folder() + "/expected.jsonl")) {
     json::Digest expected(everything());
     expected.feed(line);
     ASSERT_EQ(ParseState::kDone, expected.finish());
     const std::string stream(expected["stream"].string_or(""));
     const std::string protocol(expected["protocol"].string_or(""));
     SCOPED_TRACE(stream);
-    const auto got = replay(streams_folder + "/" + stream,
+    const auto got = replay(testing::folder() + "/" + stream,
                             {.host = "127.0.0.1", .port = 4300, .address = "127.0.0.1", .provider = ""});
     std::vector<std::string> want;
     for (json::Value exchange : expected["exchanges"].items())
@@ -114,12 +114,4 @@ TEST(StreamsTest, EveryRequestOfTheSdks) {
 }  // namespace
 }  // namespace penstock::parsers::decode
 
-int main(int argc, char** argv) {
-  testing::InitGoogleTest(&argc, argv);
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: %s FOLDER\n", argv[0]);
-    return 2;
-  }
-  penstock::parsers::decode::streams_folder = argv[1];
-  return RUN_ALL_TESTS();
-}
+int main(int argc, char** argv) { return penstock::parsers::decode::testing::run_over_folder(argc, argv); }

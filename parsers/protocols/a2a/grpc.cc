@@ -8,8 +8,6 @@
 //   metadata                google.protobuf.Struct: fields 1 {key 1  value 2 {string_value 3}}
 #include "parsers/protocols/a2a/grpc.h"
 
-#include <algorithm>
-#include <initializer_list>
 #include <string>
 
 #include "parsers/dialects/paths.h"
@@ -21,20 +19,10 @@ namespace {
 
 namespace protobuf = wire::protobuf;
 
-constexpr std::size_t kMaxTextBytes = 512;
 constexpr std::string_view kStates[] = {
     "TASK_STATE_UNSPECIFIED",    "TASK_STATE_SUBMITTED", "TASK_STATE_WORKING",
     "TASK_STATE_COMPLETED",      "TASK_STATE_FAILED",    "TASK_STATE_CANCELED",
     "TASK_STATE_INPUT_REQUIRED", "TASK_STATE_REJECTED",  "TASK_STATE_AUTH_REQUIRED"};
-
-bool is(protobuf::Path path, std::initializer_list<std::uint32_t> fields) {
-  return std::equal(path.begin(), path.end(), fields.begin(), fields.end());
-}
-
-// Collects the bytes of short fields; longer ones are cut.
-void append(std::string& into, std::string_view piece) {
-  into.append(piece.substr(0, kMaxTextBytes - std::min(kMaxTextBytes, into.size())));
-}
 
 class Request final : public protobuf::Sink {
  public:
@@ -46,17 +34,19 @@ class Request final : public protobuf::Sink {
  private:
   protobuf::Treat on_length(protobuf::Path path, std::uint64_t length) override {
     const std::uint32_t m = message_;
-    if (is(path, {m, 6, 1})) key_.clear();
-    if (is(path, {m, 5, 1})) text_bytes += length;
-    if (is(path, {m}) || is(path, {m, 5}) || is(path, {m, 6}) || is(path, {m, 6, 1})) return protobuf::Treat::kEnter;
-    if (is(path, {m, 2}) || is(path, {m, 6, 1, 1})) return protobuf::Treat::kBytes;
+    if (protobuf::is(path, {m, 6, 1})) key_.clear();
+    if (protobuf::is(path, {m, 5, 1})) text_bytes += length;
+    if (protobuf::is(path, {m}) || protobuf::is(path, {m, 5}) || protobuf::is(path, {m, 6}) ||
+        protobuf::is(path, {m, 6, 1}))
+      return protobuf::Treat::kEnter;
+    if (protobuf::is(path, {m, 2}) || protobuf::is(path, {m, 6, 1, 1})) return protobuf::Treat::kBytes;
     if (key_ != "traceparent") return protobuf::Treat::kSkip;
-    if (is(path, {m, 6, 1, 2})) return protobuf::Treat::kEnter;
-    return is(path, {m, 6, 1, 2, 3}) ? protobuf::Treat::kBytes : protobuf::Treat::kSkip;
+    if (protobuf::is(path, {m, 6, 1, 2})) return protobuf::Treat::kEnter;
+    return protobuf::is(path, {m, 6, 1, 2, 3}) ? protobuf::Treat::kBytes : protobuf::Treat::kSkip;
   }
   void on_varint(protobuf::Path, std::uint64_t) override {}
   void on_bytes(protobuf::Path path, std::string_view piece, bool) override {
-    append(path.size() == 2 ? context : path.size() == 4 ? key_ : traceparent, piece);
+    protobuf::append_short(path.size() == 2 ? context : path.size() == 4 ? key_ : traceparent, piece);
   }
 
   std::uint32_t message_;
@@ -74,8 +64,8 @@ class Answer final : public protobuf::Sink {
  private:
   // The path inside of what the answer is about: GetTask answers with a task, the others with one of several.
   bool about(protobuf::Path path, std::initializer_list<std::uint32_t> fields) const {
-    if (task_) return is(path, fields);
-    return !path.empty() && path[0] >= 1 && path[0] <= 4 && is(path.subspan(1), fields);
+    if (task_) return protobuf::is(path, fields);
+    return !path.empty() && path[0] >= 1 && path[0] <= 4 && protobuf::is(path.subspan(1), fields);
   }
   protobuf::Treat on_length(protobuf::Path path, std::uint64_t) override {
     if (about(path, {2})) {
@@ -88,7 +78,7 @@ class Answer final : public protobuf::Sink {
   void on_varint(protobuf::Path path, std::uint64_t value) override {
     if (about(path, {3, 1})) state = value;
   }
-  void on_bytes(protobuf::Path, std::string_view piece, bool) override { append(context, piece); }
+  void on_bytes(protobuf::Path, std::string_view piece, bool) override { protobuf::append_short(context, piece); }
 
   bool task_;
 };

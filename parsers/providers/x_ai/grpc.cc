@@ -10,7 +10,6 @@
 
 #include <algorithm>
 #include <array>
-#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -23,17 +22,6 @@ namespace {
 
 namespace protobuf = wire::protobuf;
 
-constexpr std::size_t kMaxTextBytes = 512;
-
-bool is(protobuf::Path path, std::initializer_list<std::uint32_t> fields) {
-  return std::equal(path.begin(), path.end(), fields.begin(), fields.end());
-}
-
-// Collects the bytes of short fields; longer ones are cut.
-void append(std::string& into, std::string_view piece) {
-  into.append(piece.substr(0, kMaxTextBytes - std::min(kMaxTextBytes, into.size())));
-}
-
 class Request final : public protobuf::Sink {
  public:
   std::string model;
@@ -42,26 +30,30 @@ class Request final : public protobuf::Sink {
 
  private:
   protobuf::Treat on_length(protobuf::Path path, std::uint64_t length) override {
-    if (is(path, {2})) return protobuf::Treat::kBytes;                        // model
-    if (is(path, {1}) || is(path, {1, 1})) return protobuf::Treat::kEnter;    // messages, their content
-    if (is(path, {1, 1, 1}) || is(path, {1, 5})) facts.text_bytes += length;  // text
-    if (is(path, {1, 1, 2}) || is(path, {1, 1, 3})) ++facts.media_parts, facts.media_bytes += length;
-    if (is(path, {1, 7})) return protobuf::Treat::kBytes;  // tool_call_id
-    if (is(path, {17})) facts.text_bytes += length;
-    if (is(path, {17}) || is(path, {17, 1})) return protobuf::Treat::kEnter;  // tools, their function
-    if (is(path, {17, 1, 1})) return protobuf::Treat::kBytes;
+    if (protobuf::is(path, {2})) return protobuf::Treat::kBytes;  // model
+    if (protobuf::is(path, {1}) || protobuf::is(path, {1, 1}))
+      return protobuf::Treat::kEnter;  // messages, their content
+    if (protobuf::is(path, {1, 1, 1}) || protobuf::is(path, {1, 5})) facts.text_bytes += length;  // text
+    if (protobuf::is(path, {1, 1, 2}) || protobuf::is(path, {1, 1, 3}))
+      ++facts.media_parts, facts.media_bytes += length;
+    if (protobuf::is(path, {1, 7})) return protobuf::Treat::kBytes;  // tool_call_id
+    if (protobuf::is(path, {17})) facts.text_bytes += length;
+    if (protobuf::is(path, {17}) || protobuf::is(path, {17, 1}))
+      return protobuf::Treat::kEnter;  // tools, their function
+    if (protobuf::is(path, {17, 1, 1})) return protobuf::Treat::kBytes;
     return protobuf::Treat::kSkip;
   }
   void on_varint(protobuf::Path path, std::uint64_t value) override {
-    if (is(path, {7})) facts.max_output_tokens = value;
-    if (is(path, {8})) facts.choices = value;
+    if (protobuf::is(path, {7})) facts.max_output_tokens = value;
+    if (protobuf::is(path, {8})) facts.choices = value;
   }
   void on_bytes(protobuf::Path path, std::string_view piece, bool last) override {
-    std::string& into = is(path, {2}) ? model : text_;
-    append(into, piece);
-    if (!last || is(path, {2})) return;
-    if (is(path, {1, 7})) dialects::add_tool_result(facts, text_);
-    if (is(path, {17, 1, 1}) && facts.offered_tools.size() < dialects::kMaxNames) facts.offered_tools.push_back(text_);
+    std::string& into = protobuf::is(path, {2}) ? model : text_;
+    protobuf::append_short(into, piece);
+    if (!last || protobuf::is(path, {2})) return;
+    if (protobuf::is(path, {1, 7})) dialects::add_tool_result(facts, text_);
+    if (protobuf::is(path, {17, 1, 1}) && facts.offered_tools.size() < dialects::kMaxNames)
+      facts.offered_tools.push_back(text_);
     text_.clear();
   }
 
@@ -93,10 +85,11 @@ class Answer final : public protobuf::Sink {
   std::uint32_t finish_field() const { return chunk_ ? 3 : 1; }
 
   protobuf::Treat on_length(protobuf::Path path, std::uint64_t length) override {
-    if (is(path, {1}) || is(path, {model_field()})) return protobuf::Treat::kBytes;
-    if (is(path, {usage_field()})) has_usage = true;
-    if (is(path, {2})) output_finish_ = 0;
-    if (is(path, {usage_field()}) || is(path, {2}) || is(path, {2, message_field()})) return protobuf::Treat::kEnter;
+    if (protobuf::is(path, {1}) || protobuf::is(path, {model_field()})) return protobuf::Treat::kBytes;
+    if (protobuf::is(path, {usage_field()})) has_usage = true;
+    if (protobuf::is(path, {2})) output_finish_ = 0;
+    if (protobuf::is(path, {usage_field()}) || protobuf::is(path, {2}) || protobuf::is(path, {2, message_field()}))
+      return protobuf::Treat::kEnter;
     if (path.size() >= 3 && path[0] == 2 && path[1] == message_field()) {
       if (path.size() == 3 && (path[2] == 1 || path[2] == 4)) text_bytes += length;
       if (path.size() == 3 && path[2] == 3) {
@@ -114,19 +107,19 @@ class Answer final : public protobuf::Sink {
   }
   void on_varint(protobuf::Path path, std::uint64_t value) override {
     if (path.size() == 2 && path[0] == usage_field() && path[1] < usage.size()) usage[path[1]] = value;
-    if (is(path, {2, finish_field()})) output_finish_ = value;
+    if (protobuf::is(path, {2, finish_field()})) output_finish_ = value;
     if (path.size() == 4 && path[2] == 3 && path[3] == 2 && !calls.empty()) calls.back().type = value;
   }
   void on_bytes(protobuf::Path path, std::string_view piece, bool) override {
-    if (is(path, {1})) append(id, piece);
-    if (is(path, {model_field()})) append(model, piece);
+    if (protobuf::is(path, {1})) protobuf::append_short(id, piece);
+    if (protobuf::is(path, {model_field()})) protobuf::append_short(model, piece);
     if (calls.empty()) return;
-    if (path.size() == 4) append(calls.back().id, piece);
-    if (path.size() == 5) append(calls.back().name, piece);
+    if (path.size() == 4) protobuf::append_short(calls.back().id, piece);
+    if (path.size() == 5) protobuf::append_short(calls.back().name, piece);
   }
   void on_end(protobuf::Path path) override {
     // Each turn of an agentic answer is an output of its own: the last one ends it.
-    if (is(path, {2}) && output_finish_ != 0) finish_reason = output_finish_;
+    if (protobuf::is(path, {2}) && output_finish_ != 0) finish_reason = output_finish_;
   }
 
   bool chunk_;

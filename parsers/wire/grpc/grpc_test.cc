@@ -1,8 +1,8 @@
 #include "parsers/wire/grpc/grpc.h"
 
 #include <gtest/gtest.h>
-#include <zlib.h>
 
+#include "parsers/wire/inflate/testing.h"
 #include "parsers/wire/testing.h"
 
 namespace penstock::parsers::wire::grpc {
@@ -28,20 +28,6 @@ std::string message(std::uint8_t flags, std::string_view content) {
   return out.append(content);
 }
 
-std::string gzip(std::string_view input) {
-  z_stream stream{};
-  deflateInit2(&stream, 6, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY);
-  std::string out(256 + input.size(), '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(input.data()));
-  stream.avail_in = static_cast<uInt>(input.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  deflate(&stream, Z_FINISH);
-  out.resize(stream.total_out);
-  deflateEnd(&stream);
-  return out;
-}
-
 std::string read(std::string_view body, std::string_view encoding = "") {
   return feed_every_way(body, [&](const Pieces& pieces) {
     Log log;
@@ -55,7 +41,7 @@ std::string read(std::string_view body, std::string_view encoding = "") {
 
 TEST(Grpc, MessagesOfOneBody) {
   EXPECT_EQ(read(message(0, "hello") + message(0, "") + message(0, "world")), "0/5[hello] 0/0[] 0/5[world] ");
-  const std::string packed = gzip("hello");
+  const std::string packed = inflate::testing::gzip("hello");
   EXPECT_EQ(read(message(1, packed) + message(0, "x"), "gzip"),
             "1/" + std::to_string(packed.size()) + "[hello] 0/1[x] ");
   EXPECT_EQ(read(message(0x80, "grpc-status: 0\r\n")), "128/16[grpc-status: 0\r\n] ");

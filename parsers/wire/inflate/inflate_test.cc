@@ -7,30 +7,19 @@
 
 #include <random>
 
+#include "parsers/wire/inflate/testing.h"
 #include "parsers/wire/testing.h"
 
 namespace penstock::parsers::wire::inflate {
 namespace {
 
-using testing::bytes;
-using testing::feed_every_way;
-using testing::Pieces;
-using testing::text;
+using testing::deflated;
+using testing::gzip;
+using wire::testing::bytes;
+using wire::testing::feed_every_way;
+using wire::testing::Pieces;
+using wire::testing::text;
 
-std::string deflated(std::string_view input, int window_bits, int level = 6) {
-  z_stream stream{};
-  deflateInit2(&stream, level, Z_DEFLATED, window_bits, 8, Z_DEFAULT_STRATEGY);
-  std::string out(deflateBound(&stream, input.size()) + 64, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(input.data()));
-  stream.avail_in = static_cast<uInt>(input.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  deflate(&stream, Z_FINISH);
-  out.resize(stream.total_out);
-  deflateEnd(&stream);
-  return out;
-}
-std::string gzip(std::string_view input) { return deflated(input, MAX_WBITS + 16); }
 std::string zlib(std::string_view input) { return deflated(input, MAX_WBITS); }
 std::string raw(std::string_view input) { return deflated(input, -MAX_WBITS); }
 std::string brotli(std::string_view input) {

@@ -5,8 +5,10 @@
 //   value   = varint | 8 bytes | length bytes | 4 bytes          (groups are refused)
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,6 +21,16 @@ inline constexpr std::size_t kDepth = 16;
 
 // Field numbers from the outermost message inwards, the field itself last.
 using Path = std::span<const std::uint32_t>;
+
+inline bool is(Path path, std::initializer_list<std::uint32_t> fields) {
+  return std::equal(path.begin(), path.end(), fields.begin(), fields.end());
+}
+
+// Joins the pieces of a field that is short unless it is hostile: what is beyond 512 bytes is cut.
+inline void append_short(std::string& into, std::string_view piece) {
+  constexpr std::size_t kMost = 512;
+  into.append(piece.substr(0, kMost - std::min(kMost, into.size())));
+}
 
 enum class Treat : std::uint8_t { kSkip, kEnter, kBytes };
 
