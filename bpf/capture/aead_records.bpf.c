@@ -104,23 +104,10 @@ static __always_inline bool aead_record(const struct aead_args *a, __u32 shape, 
 	return call->len == (shape == PN_SHAPE_AEAD_OPEN ? sealed - TAG_BYTES : sealed);
 }
 
-static __always_inline __u32 aead_scope(struct pn_ctl_val *ctl)
-{
-	struct pn_task_val *t;
-	if (!ctl->gating)
-		return 0;
-	t = bpf_task_storage_get(&pn_task, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!t) {
-		pn_count(PN_STAT_TASK_STORAGE_FAILED);
-		return pn_scope_resolve();
-	}
-	return pn_scope_of(t, ctl);
-}
-
 /* The plaintext that is about to be sealed, offered as provisional: by the send it belongs to a connection, or by none. */
 static __always_inline void offer(struct pn_ctl_val *ctl, struct pn_aead_task *t, struct pn_aead_call *call, __u64 in)
 {
-	__u32 scope = aead_scope(ctl);
+	__u32 scope = pn_scope_here(ctl);
 	struct pn_scope_val *s = pn_scope_val_of(scope);
 	if (!t->stream)
 		t->stream = new_stream();
@@ -222,7 +209,7 @@ static __always_inline void opened(struct pn_ctl_val *ctl, struct pn_aead_task *
 		pn_lost_rate(PN_EV_data, n);
 		return;
 	}
-	__u32 scope = aead_scope(ctl);
+	__u32 scope = pn_scope_here(ctl);
 	if (!c->cookie)
 		bind_to(c, t->received.cookie | OF_SOCKET, &t->received, PN_BIND_ADJACENT, scope);
 	struct pn_admit_val *admit = admit_of(c->cookie);
@@ -357,7 +344,7 @@ static __always_inline bool aead_begin(struct aead_walk *w, const struct msghdr 
 static __noinline void commit_run(struct pn_ctl_val *ctl, const struct sock *sk, __u64 cookie, struct aead_walk *w)
 {
 	struct pn_ctx_val *c = ctx_get(cookie | OF_SOCKET, true);
-	__u32 scope = aead_scope(ctl);
+	__u32 scope = pn_scope_here(ctl);
 	if (!c)
 		return;
 	bind(c, cookie | OF_SOCKET, sk, cookie, PN_BIND_PRINT, scope);

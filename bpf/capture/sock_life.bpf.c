@@ -33,10 +33,14 @@ int BPF_PROG(tp_btf__sock_state, const struct sock *sk, const int oldstate, cons
 	struct pn_ctx_key key = {.ctx = conn->ctx, .tgid = conn->tgid};
 	struct pn_ev_conn_close ev = {.cookie = cookie, .stream = conn->stream};
 	struct pn_ctx_val *c = bpf_map_lookup_elem(&pn_ctx, &key);
+	struct pn_plain_val *plain = bpf_sk_storage_get(&pn_plain, (void *)sk, NULL, 0);
 	if (c && c->stream == conn->stream) {
 		ev.to_server_bytes = c->pos[PN_TO_SERVER];
 		ev.to_client_bytes = c->pos[PN_TO_CLIENT];
 		bpf_map_delete_elem(&pn_ctx, &key);
+	} else if (plain && plain->c.stream == conn->stream) {
+		ev.to_server_bytes = plain->c.pos[PN_TO_SERVER];
+		ev.to_client_bytes = plain->c.pos[PN_TO_CLIENT];
 	}
 	bpf_map_delete_elem(&pn_conn, &cookie);
 	bpf_map_delete_elem(&pn_gate, &cookie);

@@ -243,11 +243,16 @@ struct {
 	PN_PINNED;
 } pn_task SEC(".maps") __weak;
 
+enum pn_plain { PN_PLAIN_UNKNOWN = 0, PN_PLAIN_HTTP, PN_PLAIN_NEVER };
+
 struct pn_sock_val {
 	__u32 passive;       /* accepted, not connected: its process is the server                          */
 	__u32 fresh;         /* its establishment was seen: observation covers it from the first byte       */
 	__u32 refused;       /* a gated write found pn_gate full: payload does not leave any more           */
 	__u32 tls;           /* a TLS record was seen                                                       */
+	__u16 plain;         /* enum pn_plain: does its process speak cleartext HTTP on it?                  */
+	__u16 plain_tries;   /* sends that were looked at for that                                          */
+	__u32 _pad0;
 	__u64 explained;     /* strict scopes: most ciphertext that the plaintext seen can have made        */
 	__u64 handshake;     /* bytes of handshake, CCS and alert records                                   */
 	__u64 queued;        /* all bytes given to TCP since the first look, by sequence number …           */
@@ -255,7 +260,7 @@ struct pn_sock_val {
 	__u32 looked;
 };
 
-/* key: socket · value: pn_sock_val · writer: sockops, tls_calls · reader: bind, egress · miss: the socket is older than the programs. */
+/* key: socket · value: pn_sock_val · writer: sockops, tls_calls, plain_io · reader: bind, egress · miss: the socket is older than the programs. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -263,5 +268,22 @@ struct {
 	__type(value, struct pn_sock_val);
 	PN_PINNED;
 } pn_sock SEC(".maps") __weak;
+
+struct pn_plain_val {
+	struct pn_ctx_val c;
+	__u32 seq[2];        /* TCP sequence number of the byte at c.pos, by direction                      */
+	__u32 asleep;        /* no AI traffic so far: nothing is copied until a request could be one        */
+	__u32 woken;         /* how often that was so                                                       */
+};
+
+/* key: socket on which cleartext HTTP was begun · value: pn_plain_val, its stream · writer: plain_io · reader: plain_io,
+ * sock_life · full (allocation failed): counted; not followed · miss: nothing of interest. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct pn_plain_val);
+	PN_PINNED;
+} pn_plain SEC(".maps") __weak;
 
 #endif

@@ -34,6 +34,20 @@ static __always_inline __u32 pn_scope_of(struct pn_task_val *t, const struct pn_
 	return t->scope;
 }
 
+/* For programs that keep no record of the thread themselves. */
+static __always_inline __u32 pn_scope_here(const struct pn_ctl_val *ctl)
+{
+	struct pn_task_val *t;
+	if (!ctl->gating)
+		return 0;
+	t = bpf_task_storage_get(&pn_task, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!t) {
+		pn_count(PN_STAT_TASK_STORAGE_FAILED);
+		return pn_scope_resolve();
+	}
+	return pn_scope_of(t, ctl);
+}
+
 static __always_inline struct pn_scope_val *pn_scope_val_of(__u32 scope)
 {
 	return bpf_map_lookup_elem(&pn_scope, &scope);

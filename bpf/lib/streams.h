@@ -79,6 +79,7 @@ static __always_inline void bind_to(struct pn_ctx_val *c, __u64 ctx, const struc
 	pn_count(how == PN_BIND_NESTED  ? PN_STAT_BIND_NESTED
 		 : how == PN_BIND_PRINT ? PN_STAT_BIND_PRINT
 		 : how == PN_BIND_LENGTH ? PN_STAT_BIND_LENGTH
+		 : how == PN_BIND_CLEAR ? PN_STAT_BIND_CLEAR
 					 : PN_STAT_BIND_ADJACENT);
 
 	struct pn_ev_bind ev = {.cookie = cookie,

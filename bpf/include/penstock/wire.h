@@ -19,7 +19,7 @@
 #define PN_WIRE(type, n) _Static_assert(sizeof(struct type) == (n), #type)
 #endif
 
-#define PN_WIRE_VERSION 3
+#define PN_WIRE_VERSION 4
 
 /*
  * Streams. A *stream* is the plaintext of one TLS context (or cleartext socket) while it belongs to one connection; its
@@ -72,15 +72,18 @@ struct pn_ev_data {
 	__u8 direction;   /* enum pn_direction                                                             */
 	__u8 flags;       /* enum pn_data_flags                                                            */
 	__u16 _pad0;
-	__u32 probe;      /* row in pn_probe that saw it                                                   */
+	__u32 probe;      /* row in pn_probe that saw it; PN_PROBE_NONE: cleartext                         */
 };
 PN_WIRE(pn_ev_data, 72);
 
-enum pn_bind_how {        /* how a stream was tied to its socket; nested and print are certain              */
+#define PN_PROBE_NONE (~0u)
+
+enum pn_bind_how {        /* how a stream was tied to its socket; nested, print and clear are certain       */
 	PN_BIND_NESTED = 1,  /* the socket call ran inside the TLS call                                    */
 	PN_BIND_LENGTH = 2,  /* next TLS send of the thread, and its length fits the plaintext             */
 	PN_BIND_ADJACENT = 3, /* next TLS send (or last receive) of the thread                             */
 	PN_BIND_PRINT = 4,   /* the send carries the very ciphertext that the TLS call made                */
+	PN_BIND_CLEAR = 5,   /* cleartext: the bytes were taken at the socket itself                       */
 };
 
 struct pn_ev_bind {
@@ -365,6 +368,7 @@ enum pn_stat {            /* pn_stats[index], per CPU                           
 	PN_STAT_BIND_PRINT,
 	PN_STAT_TABLE_FULL_CALLS, /* pn_go_call, pn_sealed                                                 */
 	PN_STAT_RECORDS_UNSENT,   /* sealed records whose send was not recognised                          */
+	PN_STAT_BIND_CLEAR,
 	PN_STATS = 32,
 };
 
