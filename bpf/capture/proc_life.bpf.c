@@ -20,7 +20,7 @@ int BPF_PROG(tp_btf__fork, struct task_struct *parent, struct task_struct *child
 	struct pn_ev_fork ev = {.child_tgid = child_tgid, .child_start_boot_ns = child->start_boottime};
 	struct pn_proc_val *proc = bpf_map_lookup_elem(&pn_proc, &parent_tgid);
 	if (proc) {
-		struct pn_proc_val inherited = *proc;
+		struct pn_proc_val inherited = {.scope = proc->scope, .inherited = 1};
 		ev.scope = inherited.scope;
 		bpf_map_update_elem(&pn_proc, &child_tgid, &inherited, BPF_ANY);
 	}

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Which enforcement scope the current task belongs to: its process, else its cgroup (deepest entry wins), else scope 0. */
+/*
+ * Which enforcement scope the current task belongs to: its process, else its cgroup (deepest entry wins), else scope 0. A process
+ * that nobody has looked at since its birth has its parent's scope; if that does not gate, the cgroup it was put into counts first.
+ */
 #ifndef PENSTOCK_SCOPE_H
 #define PENSTOCK_SCOPE_H
 
@@ -11,8 +14,12 @@ static __always_inline __u32 pn_scope_resolve(void)
 {
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32, scope = 0;
 	struct pn_proc_val *proc = bpf_map_lookup_elem(&pn_proc, &tgid);
-	if (proc)
-		return proc->scope;
+	if (proc) {
+		__u32 own = scope = proc->scope;
+		struct pn_scope_val *s = proc->inherited ? bpf_map_lookup_elem(&pn_scope, &own) : NULL;
+		if (!s || s->mode != PN_MODE_OBSERVE)
+			return own;
+	}
 	for (int level = 0; level < PN_CGROUP_DEPTH; level++) {
 		__u64 id = bpf_get_current_ancestor_cgroup_id(level);
 		if (!id)
@@ -28,8 +35,10 @@ static __always_inline __u32 pn_scope_of(struct pn_task_val *t, const struct pn_
 {
 	/* Generation 0 never matches: a zeroed record is unresolved. */
 	if (!t->scope_gen || t->scope_gen != ctl->scope_gen) {
+		__u32 gen = ctl->scope_gen;
+		barrier(); /* what changes meanwhile must not be taken for resolved */
 		t->scope = pn_scope_resolve();
-		t->scope_gen = ctl->scope_gen;
+		t->scope_gen = gen;
 	}
 	return t->scope;
 }

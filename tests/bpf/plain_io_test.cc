@@ -1,7 +1,10 @@
 // Cleartext on TCP sockets: start → act → compare, one act per promise of bpf/capture/plain_io.bpf.c.
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 #include <thread>
 
@@ -209,6 +212,34 @@ TEST_F(PlainIo, AGatedScopeFollowsAConnectionThatWasPutToSleep) {
   ASSERT_TRUE(wait_for([&] { return !seen_.gates.empty(); }));
   EXPECT_EQ(seen_.gates[0].what, PN_GATE_CLOSED);
   EXPECT_EQ(seen_.gates[0].pos, kRequest.size() + 4);
+}
+
+TEST_F(PlainIo, AChildBelongsToTheCgroupItWasPutIntoBeforeAnybodyLooksAtIt) {
+  enforce();
+  ASSERT_TRUE(gate_->set_process_scope(static_cast<std::uint32_t>(getpid()), 0));  // what the child inherits
+  auto root = capture::find_cgroup2();
+  ASSERT_TRUE(root);
+  const std::string folder = *root + "/penstock-test-" + std::to_string(getpid());
+  ASSERT_EQ(mkdir(folder.c_str(), 0755), 0);
+  struct stat st {};
+  ASSERT_EQ(stat(folder.c_str(), &st), 0);
+  ASSERT_TRUE(gate_->set_cgroup_scope(st.st_ino, testing_kernel::kScope));
+  Pair pair;
+  const pid_t child = fork();
+  if (child == 0) {
+    const base::Fd procs(open((folder + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
+    const bool moved = write(procs.get(), "0", 1) == 1;
+    const bool sent = send(pair.client_fd.get(), kRequest.data(), kRequest.size(), 0) > 0;
+    _exit(moved && sent ? 0 : 1);
+  }
+  int status = -1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(wait_for([&] { return !seen_.gates.empty(); }));
+  EXPECT_EQ(pair.arrived_bytes(), 0);
+  pair.client_fd.reset();
+  EXPECT_TRUE(gate_->clear_cgroup_scope(st.st_ino));
+  EXPECT_EQ(rmdir(folder.c_str()), 0);
 }
 
 TEST_F(PlainIo, AFileSentBehindAGatedHeadIsHeldWithIt) {

@@ -237,6 +237,9 @@ class Case(unittest.TestCase):
 
     def endpoints(self):
         return ('endpoints:\n'
+                f'  "fake.test:{self.provider.clear_port}": openai\n'
+                f'  "h2.fake.test:{self.provider.clear_port}": openai\n'
+                f'  "anthropic.fake.test:{self.provider.clear_port}": anthropic\n'
                 f'  "fake.test:{self.provider.port}": openai\n'
                 f'  "h2.fake.test:{self.provider.port}": openai\n'
                 f'  "anthropic.fake.test:{self.provider.port}": anthropic\n')
@@ -263,9 +266,11 @@ class Case(unittest.TestCase):
         self.addCleanup(scope.remove)
         return scope
 
-    def client(self, kind, requests, api=None, scope=None, **plan):
+    def client(self, kind, requests, api=None, scope=None, clear=False, **plan):
         api = api or {**rig.CLIENTS, **rig.RUNTIMES, **rig.EVASIONS}[kind][2][0]
-        client = rig.Client(kind, self.provider.base(rig.host_of(kind, api)), self.provider.ca, requests, api=api,
+        host = rig.host_of(kind, api)
+        base = self.provider.clear_base(host) if clear else self.provider.base(host)
+        client = rig.Client(kind, base, self.provider.ca, requests, api=api,
                             cgroup=scope.directory if scope else None, **plan)
         self.addCleanup(client.stop)
         return client

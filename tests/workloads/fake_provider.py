@@ -1,9 +1,10 @@
 #!/usr/bin/python3
-"""A fake model provider over real TLS 1.3, and the judge of the gate's tests.
+"""A fake model provider over real TLS 1.3 and over cleartext, and the judge of the gate's tests.
 
     fake_provider.py --log FILE [--port N] [--host 127.0.0.1] [--dir DIR]
 
-HTTP/2 is spoken with clients that offer it to the name h2.fake.test (or offer nothing else), HTTP/1.1 otherwise.
+HTTP/2 is spoken with clients that offer it to the name h2.fake.test (or offer nothing else), HTTP/1.1 otherwise; on the cleartext
+port with clients that begin with it.
 It answers as `answers.py` describes and writes one JSON line per event to FILE. TLS runs over memory BIOs, so that arrival
 times and byte counts are those of the raw ciphertext, taken before anything is decrypted. Events (all with `event`, `conn`,
 `mono_ns` CLOCK_MONOTONIC, `real_ns` Unix time):
@@ -19,7 +20,7 @@ times and byte counts are those of the raw ciphertext, taken before anything is 
     end        how (close | reset | tls_error | error) and the connection's totals: requests raw_bytes plain_bytes sent_bytes
                leftover_bytes leftover: `leftover` is plaintext that never became a whole request (its start, as text)
     state      the same totals of a connection that is still open, on {"report": TAG}; then `reported` with that tag
-The first line of stdout is {"port":…,"ca":…}. Commands are read from stdin, one JSON object per line: {"permit": ID, "count": N}
+The first line of stdout is {"port":…,"clear_port":…,"ca":…}. Commands are read from stdin, one JSON object per line: {"permit": ID, "count": N}
 lets N held steps of request ID pass (`hold`, `step` in the script); {"report": TAG} as above. The program ends when stdin does.
 """
 import argparse
@@ -168,14 +169,14 @@ class RequestReader:
 
 
 class Connection:
-    """One TLS connection, driven by the event loop's readiness callbacks; answers are sent by one task, in order."""
+    """One connection, over TLS unless `clear`, driven by the event loop's readiness callbacks; answers are sent by one task, in order."""
 
-    def __init__(self, server, sock, number, peer_port):
+    def __init__(self, server, sock, number, peer_port, clear):
         self.server, self.loop, self.log = server, server.loop, server.log
         self.sock, self.number, self.peer_port = sock, number, peer_port
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = server.context.wrap_bio(self.incoming, self.outgoing, server_side=True)
-        self.established = False
+        self.tls = None if clear else server.context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+        self.established = clear
         self.reader = RequestReader()
         self.first = None            # (mono_ns, rx_real_ns) of the first raw byte of the request being read
         self.raw_bytes = self.plain_bytes = self.sent_bytes = self.requests = 0
@@ -186,7 +187,7 @@ class Connection:
         self.current = {}            # id -> chunks sent, of the answers under way
         self.answering = set()       # tasks, HTTP/2 only: its answers do not wait for each other
         self.open = True
-        self.log.write('open', number, peer_port=peer_port, local_port=server.port)
+        self.log.write('open', number, peer_port=peer_port, local_port=server.clear_port if clear else server.port)
         self.loop.add_reader(sock.fileno(), self.on_readable)
         self.task = self.loop.create_task(self.serve())
 
@@ -222,7 +223,8 @@ class Connection:
                 return
 
     def on_raw(self, data, now, rx):
-        self.incoming.write(data)
+        if self.tls is not None:
+            self.incoming.write(data)
         if not self.established:
             try:
                 self.tls.do_handshake()
@@ -238,25 +240,31 @@ class Connection:
             self.raw_bytes += len(data)
             if self.first is None:
                 self.first = (now, rx)
-        while True:
+        if self.tls is None:
+            if self.http2 is None and not self.plain_bytes and data.startswith(b'PRI * HTTP/2.0'):
+                self.http2 = http2.Http2(self.send)
+            self.on_plain(data, now, rx)
+        while self.tls is not None:
             try:
                 plain = self.tls.read(1 << 18)
             except ssl.SSLWantReadError:
                 break
             if not plain:
                 raise ssl.SSLZeroReturnError
-            self.plain_bytes += len(plain)
-            if self.http2 is None:
-                self.reader.feed(plain)
-                continue
-            for stream, method, target, headers, head_bytes, body in self.http2.feed(plain):
-                self.on_request(Request(method, target, headers, body), head_bytes, now, rx, stream)
+            self.on_plain(plain, now, rx)
         self.flush()
         while (taken := self.reader.next()) is not None:
             self.on_request(*taken, now, rx)
         if self.reader.expects_continue:
             self.reader.expects_continue = False
             self.send(b'HTTP/1.1 100 Continue\r\n\r\n')
+
+    def on_plain(self, plain, now, rx):
+        self.plain_bytes += len(plain)
+        if self.http2 is None:
+            return self.reader.feed(plain)
+        for stream, method, target, headers, head_bytes, body in self.http2.feed(plain):
+            self.on_request(Request(method, target, headers, body), head_bytes, now, rx, stream)
 
     def on_request(self, request, head_bytes, now, rx, stream=None):
         self.requests += 1
@@ -280,7 +288,10 @@ class Connection:
 
     def send(self, plain):
         self.sent_bytes += len(plain)
-        self.tls.write(plain)
+        if self.tls is None:
+            self.unsent += plain
+        else:
+            self.tls.write(plain)
         self.flush()
 
     def flush(self):
@@ -443,16 +454,20 @@ class Server:
             if name == H2_NAME:
                 tls.context = preferring_h2
         self.context.sni_callback = choose
-        self.listener = socket.socket()
-        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind((host, port))
-        self.listener.listen(1024)
-        self.listener.setblocking(False)
-        self.port = self.listener.getsockname()[1]
         self.connections = set()
         self.accepted = self.answered = 0
         self.permits = {}
-        loop.add_reader(self.listener.fileno(), self.on_connection)
+        self.listener, self.port = self.listen(host, port, False)
+        self.clear_listener, self.clear_port = self.listen(host, 0, True)
+
+    def listen(self, host, port, clear):
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1024)
+        listener.setblocking(False)
+        self.loop.add_reader(listener.fileno(), self.on_connection, listener, clear)
+        return listener, listener.getsockname()[1]
 
     @staticmethod
     def make_context(chain, key, protocols):
@@ -472,17 +487,17 @@ class Server:
     async def permit(self, name):
         await self.semaphore(name).acquire()
 
-    def on_connection(self):
+    def on_connection(self, listener, clear):
         while True:
             try:
-                sock, peer = self.listener.accept()
+                sock, peer = listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 return
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             self.accepted += 1
-            self.connections.add(Connection(self, sock, self.accepted, peer[1]))
+            self.connections.add(Connection(self, sock, self.accepted, peer[1], clear))
 
     def command(self, line):
         command = json.loads(line)
@@ -499,7 +514,7 @@ async def run(args):
     with tempfile.TemporaryDirectory(prefix='fake-provider-') as temporary:
         folder = args.dir or temporary
         server = Server(loop, args.host, args.port, folder, Log(args.log))
-        print(json.dumps({'port': server.port, 'ca': server.ca}), flush=True)
+        print(json.dumps({'port': server.port, 'clear_port': server.clear_port, 'ca': server.ca}), flush=True)
         reader = asyncio.StreamReader()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
         while line := await reader.readline():
@@ -509,7 +524,7 @@ async def run(args):
 
 
 def main():
-    parser = argparse.ArgumentParser(description='A fake model provider over TLS that records what arrives.')
+    parser = argparse.ArgumentParser(description='A fake model provider that records what arrives.')
     parser.add_argument('--log', required=True)
     parser.add_argument('--port', type=int, default=0)
     parser.add_argument('--host', default='127.0.0.1')

@@ -49,6 +49,9 @@ RUNTIMES = {
     'go_stripped': ('go_stripped', '', ('chat',)),
     'go_pie': ('go_pie', '', ('chat',)),
 }
+# Those that take a cleartext address as well.
+CLEARTEXT = ('curl', 'curl_h2', 'wget', 'python_sync', 'python_asyncio', 'node_fetch', 'node_https', 'openai_sdk', 'anthropic_sdk',
+             'bun', 'deno', 'go')
 # Runs that try not to be seen.
 EVASIONS = {'python_evasive': ('python', 'python_evasive.py', ('chat',))}
 MODELS = {'chat': 'gpt-4o-mini', 'responses': 'gpt-4o', 'messages': 'claude-haiku-4-5'}
@@ -201,11 +204,14 @@ class Provider:
         first = self.process.stdout.readline()
         if not first:
             raise AssertionError('the fake provider did not start')
-        self.port, self.ca = (json.loads(first)[k] for k in ('port', 'ca'))
+        self.port, self.clear_port, self.ca = (json.loads(first)[k] for k in ('port', 'clear_port', 'ca'))
         self._offset, self._events, self._reports = 0, {}, 0
 
     def base(self, host='fake.test'):
         return f'https://{host}:{self.port}'
+
+    def clear_base(self, host='fake.test'):
+        return f'http://{host}:{self.clear_port}'
 
     def _command(self, **command):
         self.process.stdin.write(json.dumps(command).encode() + b'\n')

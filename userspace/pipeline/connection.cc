@@ -74,7 +74,20 @@ void Connection::on_gate(const pn_ev_gate& event, bool unseen) {
   last_bytes_ns_ = event.hdr.boot_ns;
 }
 
-void Connection::on_fed(std::uint64_t) { update(); }
+void Connection::on_fed(std::uint64_t) {
+  update();
+  sleep_if_plain();
+}
+
+// Cleartext: the answer to what is no AI request is not copied to its end. (It may still show that it is one.)
+void Connection::sleep_if_plain() {
+  if (info_.how != PN_BIND_CLEAR || pending_.empty() || !pending_.back().complete) return;
+  if (info_.delivered_bytes[PN_TO_CLIENT] - plain_answer_at_ < pipeline_.options_.plain_answer_bytes) return;
+  const bool plain =
+      std::none_of(pending_.begin(), pending_.end(), [](const Pending& p) { return policy::is_ai(*p.exchange); });
+  if (plain) pipeline_.ignore(*this);
+  plain_answer_at_ = info_.delivered_bytes[PN_TO_CLIENT];
+}
 
 void Connection::on_rebound(std::uint64_t) {
   // Positions and admissions belong to the socket: the new one starts with nothing admitted.
@@ -106,6 +119,7 @@ void Connection::on_request(model::Exchange& exchange, std::uint64_t end_pos) {
   if (pending == nullptr) return;
   pending->complete = true;
   pending->end_pos = end_pos;
+  plain_answer_at_ = info_.delivered_bytes[PN_TO_CLIENT];
   if (destroyed_) {
     pending->stage = Stage::kRefused;
   } else if (pending->judged_early) {

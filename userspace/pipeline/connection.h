@@ -125,6 +125,7 @@ class Connection final : public tracker::ConnectionHandler, public parsers::Exch
   void admit_to(std::uint64_t pos);
   void wait_for_more(std::uint64_t now_boot_ns);
   std::uint64_t first_quiet_ns() const;
+  void sleep_if_plain();
   void decide_on_what_is_known(std::uint64_t now_boot_ns);
   void retry_destroy(std::uint64_t now_boot_ns);
 
@@ -140,9 +141,10 @@ class Connection final : public tracker::ConnectionHandler, public parsers::Exch
   std::uint64_t closed_since_ns_ = 0;     // 0: nothing held
   std::uint64_t last_bytes_ns_ = 0;       // newest gated write
   std::uint64_t leased_end_ = 0;
-  std::uint64_t held_bytes_ = 0;      // since the gate closed
-  std::uint64_t timer_ns_ = 0;        // 0: none
-  std::uint32_t plain_requests_ = 0;  // non-AI requests in a row
+  std::uint64_t held_bytes_ = 0;       // since the gate closed
+  std::uint64_t timer_ns_ = 0;         // 0: none
+  std::uint32_t plain_requests_ = 0;   // non-AI requests in a row
+  std::uint64_t plain_answer_at_ = 0;  // answered bytes when the latest of them was complete
   std::uint32_t destroy_attempts_ = 0;
   bool grown_ = false;
   bool ai_ = false;

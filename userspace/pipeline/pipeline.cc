@@ -179,18 +179,25 @@ void Pipeline::plain_request_done(Connection& connection, const model::Exchange&
     if (plain_endpoints_.size() < options_.max_known_hosts && !ai_endpoints_.contains(key))
       plain_endpoints_.insert(key);
   }
-  if (in_a_row < options_.ignore_after_requests || connection.ai() || connection.ignored() || connection.holding() ||
-      ai_hosts_.contains(exchange.host)) {
+  // Cleartext is common, and the kernel looks again when the next request begins.
+  const bool clear = connection.info().how == PN_BIND_CLEAR;
+  if (clear || (in_a_row >= options_.ignore_after_requests && !ai_hosts_.contains(exchange.host))) ignore(connection);
+}
+
+void Pipeline::ignore(Connection& connection) {
+  const gate::SocketRef& socket = connection.info().socket;
+  const bool clear = connection.info().how == PN_BIND_CLEAR;
+  if (connection.ai() || connection.holding() || (connection.ignored() && !clear) ||
+      (clear && ai_endpoints_.contains(endpoint_key(endpoint_of(socket)))))
     return;
-  }
   const model::Subject& subject = parts_.subjects.subject(socket.tgid);
   if (effective_for(subject)->gated || parts_.scopes.default_gates()) return;
   if (!parts_.gate.admit(socket.cookie, 0, PN_ADMIT_IGNORE)) {
     ++stats_.gate_errors;
     return;
   }
+  if (!connection.ignored()) ++stats_.ignored_connections;
   connection.set_ignored(true);
-  ++stats_.ignored_connections;
 }
 
 // ---- timers --------------------------------------------------------------------------------------------------------

@@ -49,7 +49,8 @@ struct Options {
   // Seen of a request that looks like no AI call: what it is may show in its body, but beyond this it is let through as
   // it comes (and judged again when it turns out to be one after all).
   std::uint64_t plain_body_bytes = std::uint64_t{8} << 20;
-  std::uint32_t ignore_after_requests = 16;       // observe: non-AI requests on one connection before copying stops
+  std::uint32_t ignore_after_requests = 16;       // observe: non-AI requests on one TLS connection before copying stops
+  std::uint64_t plain_answer_bytes = 64 * 1024;   // observe: cleartext answer to one that is copied
   std::uint64_t orphan_grace_ns = 1'000'000'000;  // a held request whose plaintext is gone is refused after so long
   std::uint64_t loss_check_ns = 250'000'000;
   std::uint64_t lease_refill_ns = 1'000'000'000;
@@ -203,6 +204,8 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   void refuse_unread(Connection& connection, model::Exchange& unread, const model::Verdict& verdict,
                      std::string_view text);
   void plain_request_done(Connection& connection, const model::Exchange& exchange, std::uint32_t in_a_row);
+  // Asks the kernel to stop copying this connection, unless it may matter.
+  void ignore(Connection& connection);
   std::uint64_t next_exchange_id() { return next_exchange_id_++; }
 
   // decide.cc

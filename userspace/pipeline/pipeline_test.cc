@@ -416,6 +416,28 @@ TEST_F(PipelineTest, CopyingStopsWhereNothingIsOfInterestUntilPoliciesChange) {
   EXPECT_EQ(conn(c).admit.flags & PN_ADMIT_IGNORE, 0U);
 }
 
+TEST_F(PipelineTest, CopyingOfCleartextStopsAtOnceWhereNothingIsOfInterest) {
+  const auto c = kernel_.connect(7, 80, PN_BIND_CLEAR);
+  kernel_.write(c, "GET /large HTTP/1.1\r\nHost: example.org\r\n\r\n");
+  kernel_.answer(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
+  EXPECT_EQ(conn(c).admit.flags & PN_ADMIT_IGNORE, 0U) << "it may still show that it is an AI call";
+  kernel_.answer(c, std::string(70'000, 'x'));
+  EXPECT_NE(conn(c).admit.flags & PN_ADMIT_IGNORE, 0U);
+
+  const auto tools = kernel_.connect(7, 80, PN_BIND_CLEAR);
+  kernel_.write(tools, "GET /sse HTTP/1.1\r\nHost: example.org\r\nAccept: text/event-stream\r\n\r\n");
+  kernel_.answer(tools, stream_head() + http_chunk("event: endpoint\ndata: /message?sessionId=a\n\n"));
+  kernel_.answer(tools, http_chunk(std::string(70'000, ':')));
+  EXPECT_EQ(conn(tools).admit.flags & PN_ADMIT_IGNORE, 0U);
+
+  const auto model = kernel_.connect(7, 81, PN_BIND_CLEAR);
+  kernel_.write(model, chat_request(kModel, 10));
+  kernel_.answer(model, chat_answer(kModel, 3, 4));
+  kernel_.write(model, "GET /health HTTP/1.1\r\nHost: example.org\r\n\r\n");
+  kernel_.answer(model, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+  EXPECT_EQ(conn(model).admit.flags & PN_ADMIT_IGNORE, 0U);
+}
+
 // ---- answers that are looked at again ----------------------------------------------------------------------------
 
 std::string background_request() {

@@ -47,7 +47,7 @@ class SimKernel final : public gate::GateControl, public capture::KernelCounters
   std::uint64_t heartbeat_ns = 0;
   capture::KernelSnapshot counters;
 
-  std::uint64_t connect(std::uint32_t tgid, std::uint16_t remote_port = 443) {
+  std::uint64_t connect(std::uint32_t tgid, std::uint16_t remote_port = 443, pn_bind_how how = PN_BIND_NESTED) {
     const std::uint64_t cookie = next_++;
     Conn& conn = conns[cookie];
     conn.cookie = cookie;
@@ -56,6 +56,7 @@ class SimKernel final : public gate::GateControl, public capture::KernelCounters
     auto event =
         synthetic::bind(cookie, cookie, static_cast<std::uint16_t>(cookie % 60000 + 1), false, conn.task, now());
     event.remote_port = remote_port;
+    event.how = static_cast<std::uint8_t>(how);
     deliver([event](capture::EventSink& to) { to.on_bind(event); });
     return cookie;
   }

@@ -195,6 +195,7 @@ void Tracker::deliver(Stream& stream, std::uint8_t direction, std::uint64_t pos,
   }
   if (bytes.empty()) return;
   counters_.delivered_bytes[direction] += bytes.size();
+  stream.info.delivered_bytes[direction] += bytes.size();
   const std::uint64_t at = next;
   next += bytes.size();
   stream.handler->parser().feed(parser_direction(direction), at, bytes, when);

@@ -50,6 +50,7 @@ struct ConnectionInfo {
   bool joined = false;     // bytes before the first one seen are missing
   gate::SocketRef socket;  // tgid: the process that wrote last
   std::uint64_t last_boot_ns = 0;
+  std::array<std::uint64_t, 2> delivered_bytes{};  // to the parser, by enum pn_direction
 };
 
 // One per connection, made by the Host.

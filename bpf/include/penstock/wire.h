@@ -295,7 +295,7 @@ PN_WIRE(pn_admit_val, 16);
 
 struct pn_proc_val {      /* pn_proc[tgid]: written by user space, copied to children by the fork hook     */
 	__u32 scope;
-	__u32 _pad0;
+	__u32 inherited;  /* its parent's, set by the fork hook: user space has not looked at this process yet */
 };
 PN_WIRE(pn_proc_val, 8);
 

@@ -15,11 +15,13 @@ import common
 
 plan = common.load_plan()
 turn = threading.Lock()
+# A cleartext server cannot be asked first (but by an upgrade, which none of them does).
+HTTP = '--http1.1' if plan.get('http') != 2 else '--http2' if plan['base'].startswith('https:') else '--http2-prior-knowledge'
 
 
 def arguments(folder, index, request):
     source, sink = os.path.join(folder, f'{index}.body'), os.path.join(folder, f'{index}.answer')
-    out = ['--silent', '--no-buffer', '--http2' if plan.get('http') == 2 else '--http1.1', '--cacert', plan['ca'], '--max-time', str(plan['timeout_s']), '--output', sink,
+    out = ['--silent', '--no-buffer', HTTP, '--cacert', plan['ca'], '--max-time', str(plan['timeout_s']), '--output', sink,
            '--write-out', '%{stderr}%{json}\n', '--request', 'POST', '--header', 'Expect:']
     for name, value in common.headers(plan, request).items():
         out += ['--header', f'{name}: {value}']

@@ -19,7 +19,7 @@ class Worker:
         self.reader = self.writer = None
 
     async def connect(self):
-        self.reader, self.writer = await asyncio.open_connection(url.hostname, url.port or 443, ssl=context)
+        self.reader, self.writer = await asyncio.open_connection(url.hostname, url.port, ssl=context if url.scheme == 'https' else None)
 
     def disconnect(self):
         if self.writer is not None:

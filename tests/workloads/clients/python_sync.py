@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""http.client over ssl, one keep-alive connection per worker thread. See common.py. `piece_bytes` in the plan: the body is
+"""http.client, one keep-alive connection per worker thread. See common.py. `piece_bytes` in the plan: the body is
 written in pieces of that size."""
 import http.client
 import os
@@ -51,7 +51,10 @@ def send_one(connection, request):
 
 
 def worker(requests):
-    connection = http.client.HTTPSConnection(url.hostname, url.port or 443, context=context, timeout=plan['timeout_s'])
+    if url.scheme == 'https':
+        connection = http.client.HTTPSConnection(url.hostname, url.port, context=context, timeout=plan['timeout_s'])
+    else:
+        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=plan['timeout_s'])
     for request in requests:
         if plan['wait']:
             with turn:

@@ -1,0 +1,144 @@
+"""Cleartext HTTP to models on this host or in the cluster, by unmodified programs: exact usage, the right process and socket,
+attached before and during the connection, and the gate: allow, hold, deny, cut; strict scopes too."""
+import json
+
+import harness
+import rig
+
+KINDS = list(rig.CLEARTEXT)
+# wget makes a connection for each; curl 7.88 fails at the second request of an HTTP/2 connection that it began without asking.
+ONE_REQUEST = ('wget', 'curl_h2')
+SEVERAL = [k for k in KINDS if k not in ONE_REQUEST]
+
+
+class Cleartext(harness.Case):
+    def clients(self, tag, count, kinds=KINDS, **plan):
+        out, number = [], 0
+        for kind in kinds:
+            for api in {**rig.CLIENTS, **rig.RUNTIMES}[kind][2]:
+                for stream in (False, True):
+                    requests = []
+                    for i in range(count):
+                        number += 1
+                        requests.append({'id': f'{tag}-{kind}-{api}-{int(stream)}-{i}',
+                                         'script': f'in={1000 + number};out={2000 + number};cached={number};chunks=5;gzip={number % 2}'})
+                    out.append(self.client(kind, requests, api=api, stream=stream, wait=True, clear=True, **plan))
+        for client in out:
+            client.ready()
+        return out
+
+    def gate(self, mode='enforce'):
+        scope = self.scope('cleartext')
+        self.start_daemon(policies=f'kind: Policy\nname: gate\nmatch: {{ cgroup: "{scope.path}" }}\nmode: {mode}\nrules:\n'
+                                   '  - { deny: { model: "gpt-4o" } }\n  - { approve: { model: "gpt-4.1" }, hold: 10m }\n')
+        return scope, self.observe()
+
+    def assert_arrived(self, answer):
+        self.assertIsNone(answer['error'], answer)
+        self.assertEqual(self.provider.events('request', id=answer['id'])[0]['body_sha256'], answer['sha256'])
+
+    def test_fresh(self):
+        self.start_daemon()
+        observer = self.observe()
+        clients = self.clients('fresh', 2, SEVERAL)
+        answers = self.step(clients, 0)
+        answers.update(self.step(clients, 1))
+        answers.update(self.step(self.clients('fresh', 1, ONE_REQUEST), 0))
+        self.assert_observed(observer, answers)
+        self.assertEqual(len(observer.exchanges), len(answers), 'a call was counted twice')
+
+    def test_attached_mid_connection(self):
+        clients = self.clients('attached', 3, SEVERAL)
+        self.step(clients, 0)
+        self.start_daemon()
+        observer = self.observe()
+        answers = self.step(clients, 1)
+        answers.update(self.step(clients, 2))
+        self.assert_observed(observer, answers)
+
+    def test_the_gate_allows_holds_and_denies(self):
+        scope, observer = self.gate()
+        clients = []
+        for kind in SEVERAL:
+            requests = [{'id': f'{kind}-allowed', 'model': 'gpt-4o-mini'}, {'id': f'{kind}-held', 'model': 'gpt-4.1'},
+                        {'id': f'{kind}-denied', 'model': 'gpt-4o'}]
+            clients.append(self.client(kind, requests, scope=scope, wait=True, prompt_bytes=100_000, timeout_s=300, clear=True))
+        for client in clients:
+            client.go()
+        for client in clients:
+            with self.subTest(kind=client.kind, step='allow'):
+                answer = client.answer(f'{client.kind}-allowed')
+                self.assert_arrived(answer)
+                exchange = observer.wait(response_id=self.told(answer['id'])['response_id'])[0]
+                self.assertEqual(exchange['verdict']['action'], 'allow')
+                self.assertGreater(exchange['verdict']['gate_ns'], 0, 'it was not gated')
+        for client in clients:
+            client.go()
+        rig.wait_until(lambda: len(self.daemon.held()) == len(clients), lambda: f'held: {json.dumps(self.daemon.held())}')
+        for client in clients:
+            self.assertEqual(self.provider.events('request', id=f'{client.kind}-held'), [])
+        for connection in self.provider.connections().values():
+            self.assertEqual(connection['leftover_bytes'], 0, connection)
+        self.daemon.must('release', 'all', '--reason', 'test')
+        for client in clients:
+            with self.subTest(kind=client.kind, step='hold'):
+                self.assert_arrived(client.answer(f'{client.kind}-held'))
+            client.go()
+        for client in clients:
+            with self.subTest(kind=client.kind, step='deny'):
+                answer = client.answer(f'{client.kind}-denied')
+                self.assertIsNotNone(answer['error'], answer)
+                self.assertEqual(self.provider.events('request', id=answer['id']), [])
+
+    def test_strict_scopes_let_go_what_was_seen_and_nothing_else(self):
+        scope, observer = self.gate('strict')
+        for kind in KINDS:
+            with self.subTest(kind=kind):
+                for size in (200, 700_000):
+                    count = 1 if kind in ONE_REQUEST else 3
+                    allowed = [{'id': f'{kind}-{size}-{i}', 'model': 'gpt-4o-mini'} for i in range(count)]
+                    denied = {'id': f'{kind}-{size}-denied', 'model': 'gpt-4o'}
+                    answers = self.client(kind, allowed, scope=scope, prompt_bytes=size, clear=True).finish()
+                    answers.update(self.client(kind, [denied], scope=scope, prompt_bytes=size, clear=True).finish())
+                    for request in allowed:
+                        self.assert_arrived(answers[request['id']])
+                        exchange = observer.wait(response_id=self.told(request['id'])['response_id'])[0]
+                        self.assertEqual((exchange['verdict']['action'], exchange['verdict']['mode']), ('allow', 'strict'))
+                    self.assertIsNotNone(answers[denied['id']]['error'], f'{size} bytes: {answers[denied["id"]]}')
+                    self.assertEqual(self.provider.events('request', id=denied['id']), [])
+
+    def test_a_stream_over_its_budget_is_cut(self):
+        scope = self.scope('cleartext')
+        self.start_daemon(policies=f'kind: Policy\nname: cut\nmatch: {{ cgroup: "{scope.path}" }}\nmode: enforce\nbudgets:\n'
+                                   '  - { name: t, tokens: 1000, on_breach: deny, on_stream: cut }\n')
+        observer = self.observe()
+        for kind in KINDS:
+            with self.subTest(kind=kind):
+                self.daemon.must('budget', 'reset', 't')
+                name = f'cut-{kind}'
+                client = self.client(kind, [{'id': name, 'script': 'step=1;chunks=9;chunk_bytes=40;big_at=1;big_bytes=30000'}],
+                                     scope=scope, stream=True, max_tokens=100, clear=True)
+                self.provider.permit(name, 2)
+                aborted = self.provider.wait('aborted', id=name)[0]
+                self.assertLessEqual(aborted['chunks'], 2)
+                self.assertIsNotNone(client.answer(name)['error'])
+                exchange = observer.wait(pid=client.answer(name)['pid'])[0]
+                self.assertEqual(exchange['verdict']['action'], 'cut')
+
+    def test_sixty_requests_at_once_are_not_mixed_up(self):
+        self.start_daemon()
+        observer = self.observe()
+        for k, kind in enumerate(('python_sync', 'python_asyncio', 'node_fetch', 'bun', 'go')):
+            with self.subTest(kind=kind):
+                requests = [{'id': f'{kind}-{i}', 'script': f'in={10_000 * (k + 1) + i};out={i + 1};hold=1'} for i in range(60)]
+                client = self.client(kind, requests, concurrency=60, clear=True)
+                for request in requests:
+                    self.provider.wait('request', id=request['id'])
+                for request in reversed(requests):
+                    self.provider.permit(request['id'])
+                answers = client.finish()
+                for request in requests:
+                    name = request['id']
+                    exchange = observer.wait(response_id=self.told(name)['response_id'])[0]
+                    self.assert_same(exchange, name)
+                    self.assertEqual(exchange['pid'], answers[name]['pid'])
