@@ -38,6 +38,13 @@ class AnyBody : public Decoder {
     return true;
   }
 
+  void response(const ResponseHead& head, model::Exchange& exchange) override {
+    if (inner_) inner_->response(head, exchange);
+  }
+  void end(bool whole, model::Exchange& exchange) override {
+    if (inner_) inner_->end(whole, exchange);
+  }
+
   void event(const Event& event, model::Exchange& exchange) override {
     if (!inner_) inner_ = make_chat_completions();
     inner_->event(event, exchange);

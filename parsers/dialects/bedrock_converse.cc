@@ -89,8 +89,13 @@ std::unique_ptr<Decoder> open_bedrock(const RequestHead& head) {
 }
 
 std::unique_ptr<Decoder> open_bedrock_shaped(const RequestHead& head) {
-  // "invoke" is a word that others use too.
-  return head.path.ends_with("/invoke") || head.path.ends_with("/count-tokens") ? nullptr : open_bedrock(head);
+  // "invoke" and "count-tokens" are words that others use too: the model must be one of a vendor.
+  const bool common = head.path.ends_with("/invoke") || head.path.ends_with("/count-tokens");
+  bool vendor = false;
+  for (std::string_view name : {"anthropic.", "amazon.", "meta.", "mistral.", "cohere.", "ai21.", "deepseek.",
+                                "openai.", "qwen.", "arn:aws", "arn%3Aaws", "arn%3aaws"})
+    vendor = vendor || head.path.find(name) != std::string::npos;
+  return common && !vendor ? nullptr : open_bedrock(head);
 }
 
 std::unique_ptr<Decoder> make_converse(std::string model, bool streamed) {

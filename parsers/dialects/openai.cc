@@ -34,7 +34,16 @@ void start_openai(const RequestHead& head, std::string_view operation, model::Ex
   if (exchange.request_model.empty()) exchange.request_model = percent_decode(path.after("engines"));
 }
 
-std::unique_ptr<Decoder> open_openai_shaped(const RequestHead& head) { return open_inference(head, true); }
+std::unique_ptr<Decoder> open_openai_shaped(const RequestHead& head) {
+  if (auto decoder = open_inference(head, true)) return decoder;
+  const Segments path(head.path);
+  if (head.method != "POST") return nullptr;
+  if (path.ends_with({"moderations"})) return make_input("moderation", true);
+  // A recording to be transcribed comes as a form: no body that could prove it, but who else has such a path?
+  const bool transcribes = path.ends_with({"audio", "transcriptions"}) || path.ends_with({"audio", "translations"});
+  const bool form = wire::http::media_type(head.header("content-type")) == "multipart/form-data";
+  return transcribes && form ? make_input("transcription", false) : nullptr;
+}
 
 std::unique_ptr<Decoder> open_openai(const RequestHead& head) {
   if (auto decoder = open_inference(head, false)) return decoder;

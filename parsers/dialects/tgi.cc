@@ -9,7 +9,8 @@ namespace penstock::parsers::dialects {
 namespace {
 
 // {inputs, parameters} in; {generated_text, details} out, in an array from older servers. Of a stream only the last
-// event has details. The prompt is counted only if `details.prefill` was asked for.
+// event has details. The prompt is counted only if `details.prefill` was asked for; of a plain answer header fields
+// say both counts.
 class Tgi : public Decoder {
  public:
   explicit Tgi(bool streamed) : streamed_(streamed) {}
@@ -23,6 +24,16 @@ class Tgi : public Decoder {
   bool request(Json body, model::Exchange& exchange) override {
     Decoder::request(body, exchange);
     return body["inputs"].exists();
+  }
+
+  void response(const ResponseHead& head, model::Exchange&) override {
+    prompt_ = wire::json::to_uint(head.header("x-prompt-tokens"));
+    generated_ = wire::json::to_uint(head.header("x-generated-tokens"));
+  }
+
+  void end(bool, model::Exchange& exchange) override {
+    if (!exchange.usage.input_tokens) exchange.usage.input_tokens = prompt_;
+    if (!exchange.usage.output_tokens) exchange.usage.output_tokens = generated_;
   }
 
   void event(const Event& event, model::Exchange& exchange) override {
@@ -41,6 +52,7 @@ class Tgi : public Decoder {
 
  private:
   bool streamed_;
+  Count prompt_, generated_;
 };
 
 }  // namespace

@@ -12,6 +12,8 @@
 namespace penstock::parsers::session {
 namespace {
 
+constexpr std::size_t kMaxFields = 16;  // of a form, kept until its decoder is certain
+
 std::string lower_case(std::string_view text) {
   std::string out(text);
   for (char& c : out)
@@ -95,7 +97,12 @@ void Call::request_body(std::span<const std::uint8_t> bytes) {
 }
 
 void Call::on_request_field(std::string_view name, std::string_view value) {
-  if (selection_.decoder && !selection_.provisional) selection_.decoder->request_field(name, value, exchange_);
+  if (!selection_.decoder) return;
+  if (!selection_.provisional) {
+    selection_.decoder->request_field(name, value, exchange_);
+  } else if (fields_.size() < kMaxFields) {
+    fields_.emplace_back(name, value);
+  }
 }
 
 void Call::on_request_message(std::string_view piece, bool last) {
@@ -138,6 +145,8 @@ void Call::conclude_request(bool whole, std::uint64_t end_pos) {
     selection_.provisional = false;
     model::Exchange tentative = exchange_;
     selection_.decoder->start(head_, tentative);
+    for (const auto& [name, value] : fields_) selection_.decoder->request_field(name, value, tentative);
+    fields_.clear();
     if (selection_.decoder->request(body, tentative) || request_lossy_ || !whole) {
       exchange_ = std::move(tentative);
       exchange_.provider = std::string(selection_.provider->name);
@@ -150,6 +159,7 @@ void Call::conclude_request(bool whole, std::uint64_t end_pos) {
     selection_.decoder.reset();
     exchange_.kind = model::Kind::kHttp;
     exchange_.operation.clear();
+    exchange_.request_model.clear();
   }
   if (!selection_.decoder && body.exists()) {
     adopt(select_by_body(head_, body, protocol_));

@@ -13,6 +13,9 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "parsers/dialects/provider.h"
 #include "parsers/session/request_body.h"
@@ -66,6 +69,7 @@ class Call final : public ResponseBody::Sink, public RequestBody::Sink {
   Selection selection_;
   model::Exchange exchange_;
   std::unique_ptr<RequestBody> request_body_;
+  std::vector<std::pair<std::string, std::string>> fields_;  // of a form, until its decoder is certain; the first few
   std::unique_ptr<ResponseBody> response_body_;
   std::uint64_t start_ns_ = 0;
   bool request_lossy_ = false;

@@ -26,10 +26,11 @@ class Run : public Decoder {
   void event(const Event& event, model::Exchange& exchange) override {
     if (event.data == "[DONE]") settled_ = Settled::kYes;
     const Json body = event.json["result"].is_object() ? event.json["result"] : event.json;
-    // Newer models answer as chat completions or Responses do, inside the envelope or without it.
+    // Newer models answer as chat completions or Responses do, inside the envelope or without it; some repeat the text
+    // as `response` and the calls without their ids.
     Event inner = event;
     inner.json = body;
-    if (!vendor_ && !body["response"].is_string()) vendor_ = dialects::open_by_answer(inner);
+    if (!vendor_) vendor_ = dialects::open_by_answer(inner);
     if (vendor_) {
       vendor_->event(inner, exchange);
       settled_ = vendor_->settled();

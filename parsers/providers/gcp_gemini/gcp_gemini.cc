@@ -8,7 +8,8 @@
 namespace penstock::parsers::providers {
 namespace {
 
-constexpr std::string_view kHosts[] = {"generativelanguage.googleapis.com", "cloudcode-pa.googleapis.com"};
+constexpr std::string_view kHosts[] = {"generativelanguage.googleapis.com", "cloudcode-pa.googleapis.com",
+                                       "*-cloudcode-pa.googleapis.com"};
 
 std::unique_ptr<Decoder> open(const RequestHead& head) {
   if (dialects::Segments(head.path).contains("openai")) return dialects::open_openai(head);

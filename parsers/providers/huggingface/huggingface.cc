@@ -29,6 +29,9 @@ class TextGeneration : public Decoder {
     return writes && body["inputs"].is_string() && generation_->request(body, exchange);
   }
 
+  void response(const ResponseHead& head, model::Exchange& exchange) override { generation_->response(head, exchange); }
+  void end(bool whole, model::Exchange& exchange) override { generation_->end(whole, exchange); }
+
   void event(const Event& event, model::Exchange& exchange) override {
     generation_->event(event, exchange);
     settled_ = generation_->settled();

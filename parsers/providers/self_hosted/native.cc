@@ -90,6 +90,8 @@ class Generate final : public Decoder {
     if (!body["inputs"].exists()) inner_ = std::make_unique<SgLang>();
     return inner_->request(body, exchange);
   }
+  void response(const ResponseHead& head, model::Exchange& exchange) override { inner_->response(head, exchange); }
+  void end(bool whole, model::Exchange& exchange) override { inner_->end(whole, exchange); }
   void event(const Event& event, model::Exchange& exchange) override {
     inner_->event(event, exchange);
     settled_ = inner_->settled();
