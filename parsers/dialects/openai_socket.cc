@@ -1,6 +1,7 @@
 // Realtime and Responses over a WebSocket: both are the events of a response, many on one connection. A turn begins
 // with the client's `response.create`, or, where the server detects the end of speech, with its own `response.created`;
 // it ends with the one terminal event, which has the usage. Text and audio sent before belong to the turn they lead to.
+// A session may also transcribe only: then nothing responds, and each transcription is a turn.
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -21,7 +22,8 @@ constexpr std::size_t kMaxOpenTurns = 64;
 
 class Conversing : public Conversation {
  public:
-  Conversing(std::string_view operation, std::string model) : operation_(operation), request_model_(std::move(model)) {}
+  Conversing(std::string_view operation, std::string model, bool transcribes)
+      : operation_(operation), request_model_(std::move(model)), transcribes_(transcribes) {}
 
   void message(Direction direction, Json message, Turns& turns) override {
     if (direction == Direction::kToServer) {
@@ -65,13 +67,15 @@ class Conversing : public Conversation {
 
   void from_server(Json message, Turns& turns) {
     const std::string_view type = message["type"].string_or("");
-    if (type == "session.created" || type == "session.updated") {
+    if (type.ends_with("session.created") || type.ends_with("session.updated")) {
       const Json session = message["session"];
+      transcribes_ =
+          transcribes_ || type.starts_with("transcription_") || session["type"].string_or("") == "transcription";
       take_string(session["model"], session_model_);
       take_string(session["input_audio_transcription"]["model"], transcription_model_);
       take_string(session["audio"]["input"]["transcription"]["model"], transcription_model_);
     }
-    if (type == "conversation.item.input_audio_transcription.completed") add_transcription(message["usage"]);
+    if (type == "conversation.item.input_audio_transcription.completed") transcribed(message, turns);
     if (type == "response.created" && find(message) == nullptr) {
       // Nobody asked for it in words: the server heard the end of speech.
       if (turns_.size() >= kMaxOpenTurns) return;
@@ -121,7 +125,20 @@ class Conversing : public Conversation {
   }
 
   // Transcribing the input is another model's work, billed apart.
-  void add_transcription(Json usage) {
+  void transcribed(Json message, Turns& turns) {
+    const Json usage = message["usage"];
+    if (transcribes_) {
+      model::Exchange& exchange = turns.begin();
+      exchange.operation = operation_;
+      exchange.request_model = transcription_model_;
+      exchange.request = std::exchange(pending_, {});
+      turns.requested(exchange);
+      exchange.output_text_bytes = message["transcript"].text_bytes();
+      take_openai_usage(usage, exchange.usage);
+      turns.complete(exchange,
+                     nothing_reported(exchange.usage) ? model::UsageStatus::kUnknown : model::UsageStatus::kExact);
+      return;
+    }
     if (!usage.is_object() || transcriptions_.size() >= kMaxNames) return;
     model::Iteration pass;
     pass.model = transcription_model_;
@@ -133,6 +150,7 @@ class Conversing : public Conversation {
   std::string request_model_;
   std::string session_model_;
   std::string transcription_model_ = "unknown";
+  bool transcribes_;  // and does nothing else
   model::RequestFacts pending_;
   std::vector<model::Iteration> transcriptions_;
   std::vector<Turn> turns_;
@@ -144,8 +162,9 @@ std::unique_ptr<Conversation> converse_openai(const RequestHead& head) {
   const Segments path(head.path);
   std::string model = query_parameter(head.query, "model").value_or("");
   if (model.empty()) model = query_parameter(head.query, "deployment").value_or("");
-  if (path.tail(0) == "realtime") return std::make_unique<Conversing>("realtime", std::move(model));
-  if (path.tail(0) == "responses") return std::make_unique<Conversing>("chat", std::move(model));
+  const bool transcribes = query_parameter(head.query, "intent") == "transcription";
+  if (path.tail(0) == "realtime") return std::make_unique<Conversing>("realtime", std::move(model), transcribes);
+  if (path.tail(0) == "responses") return std::make_unique<Conversing>("chat", std::move(model), false);
   return nullptr;
 }
 

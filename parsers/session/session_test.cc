@@ -278,6 +278,29 @@ TEST_F(SessionTest, EachTurnOfAWebSocketIsJudged) {
   EXPECT_EQ(model::UsageStatus::kIncomplete, sink.done[2].usage_status);
 }
 
+// Nothing responds in it: each transcription is a turn, by the model that the session names.
+TEST_F(SessionTest, ASessionThatOnlyTranscribes) {
+  open();
+  client(
+      "GET /v1/realtime?intent=transcription HTTP/1.1\r\nhost: api.openai.com\r\nupgrade: websocket\r\nconnection: "
+      "upgrade\r\n\r\n");
+  server("HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n");
+  server(text_frame(
+      false,
+      R"({"type":"transcription_session.created","session":{"input_audio_transcription":{"model":"gpt-4o-transcribe"}}})"));
+  for (const std::string_view item : {"i1", "i2"})
+    server(text_frame(
+        false,
+        fmt::format(
+            R"({{"type":"conversation.item.input_audio_transcription.completed","item_id":"{}","transcript":"Hello","usage":{{"type":"tokens","input_tokens":17,"output_tokens":3,"total_tokens":20}}}})",
+            item)));
+  ASSERT_EQ(3u, sink.done.size()) << "the handshake and two turns";
+  EXPECT_EQ("gpt-4o-transcribe", sink.done[2].request_model);
+  EXPECT_EQ(17u, sink.done[2].usage.input_tokens);
+  EXPECT_EQ(3u, sink.done[2].usage.output_tokens);
+  EXPECT_EQ(model::UsageStatus::kExact, sink.done[2].usage_status);
+}
+
 TEST_F(SessionTest, HugeCountersSaturate) {
   open();
   client("POST /v1/messages HTTP/1.1\r\nhost: api.anthropic.com\r\ncontent-length: 2\r\n\r\n{}");
