@@ -188,7 +188,8 @@ void Identity::on_fork(std::uint32_t parent_pid, std::uint32_t child_pid, std::u
 void Identity::on_exec(std::uint32_t pid, std::uint64_t start_boot_ns, std::string_view path) {
   const model::ProcessKey key{pid, whole_ticks(start_boot_ns)};
   const auto facts = reader_.read(pid);
-  if (facts && facts->key == key) {
+  // One that is ending has no program any more, nor arguments.
+  if (facts && facts->key == key && !facts->exe.empty()) {
     learn(*facts);
     return;
   }
@@ -202,11 +203,12 @@ void Identity::on_exec(std::uint32_t pid, std::uint64_t start_boot_ns, std::stri
     if (p == nullptr) return;
   }
   auto image = p->image ? std::make_shared<Image>(*p->image) : std::make_shared<Image>();
-  image->exe = path;
+  // By this name a program runs itself again: it stays what it was, or what its parent was.
+  if (path != "/proc/self/exe" || image->exe.empty()) image->exe = path;
   image->comm.clear();
-  image->program = describe_program(path, {});
+  image->program = describe_program(image->exe, {});
   image->interactive = false;
-  image->boundary = is_session_boundary(path, {});
+  image->boundary = is_session_boundary(image->exe, {});
   image->agent_generation = 0;
   p->image = std::move(image);
 }

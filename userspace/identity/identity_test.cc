@@ -281,6 +281,23 @@ TEST_F(IdentityTest, AProcessThatWasTooQuickIsNamedByItsEvent) {
   EXPECT_EQ(identity_.stats().unread, 1u);
 }
 
+TEST_F(IdentityTest, AProcessThatIsEndingIsNamedByItsEvent) {
+  start();
+  identity_.on_fork(11, 20, key(20).start_boot_ns);
+  proc_.add(20, 11, {"curl"}).exe.clear();
+  identity_.on_exec(20, key(20).start_boot_ns, "/usr/bin/curl");
+  EXPECT_EQ(identity_.resolve(key(20)).exe, "/usr/bin/curl");
+}
+
+TEST_F(IdentityTest, AProgramThatRanItselfAgainAndWasTooQuickIsWhatItWas) {
+  start();
+  identity_.on_fork(11, 20, key(20).start_boot_ns);
+  identity_.on_exec(20, key(20).start_boot_ns, "/proc/self/exe");
+  identity_.on_exit(20, key(20).start_boot_ns);
+  EXPECT_EQ(identity_.resolve(key(20)).exe, identity_.resolve(key(11)).exe);
+  EXPECT_NE(identity_.resolve(key(20)).exe, "");
+}
+
 TEST_F(IdentityTest, AnUnknownProcessHasOnlyItsKey) {
   start();
   const model::Subject s = identity_.resolve({77, 770'000'000}, 5);

@@ -1,9 +1,13 @@
-// bench_llm_load: closed-loop requests over TLS from N connections, one thread each; prints one JSON line.
+// bench_llm_load: closed-loop requests over TLS from N connections, one thread each; prints one JSON line. With
+// --processes it runs itself so many times instead, two at once, for one request each.
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
+#include <spawn.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -27,6 +31,7 @@ struct Settings {
   int connections = 1;
   double seconds = 2;
   long requests = 0;  // per connection; 0: until the time is over
+  long processes = 0;
   std::size_t prompt_bytes = 1024;
   long chunks = 0;
   long interval_us = 0;
@@ -104,6 +109,39 @@ void work(const Settings& s, SSL_CTX* context, const std::atomic<bool>& stop, Ou
   close(fd);
 }
 
+bool ended_well() {
+  int status = 0;
+  return wait(&status) > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+int run_processes(const Settings& s, char* self) {
+  constexpr long kAtOnce = 2;
+  std::string port = std::to_string(s.port), prompt = std::to_string(s.prompt_bytes);
+  std::string words[] = {"--port", port, "--requests", "1", "--prompt", prompt};
+  std::vector<char*> arguments{self};
+  for (std::string& word : words) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  posix_spawn_file_actions_t quiet;
+  posix_spawn_file_actions_init(&quiet);
+  posix_spawn_file_actions_addopen(&quiet, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+  long running = 0, failures = 0;
+  for (long i = 0; i < s.processes; ++i) {
+    if (running == kAtOnce) {
+      failures += ended_well() ? 0 : 1;
+      --running;
+    }
+    pid_t child = 0;
+    if (posix_spawn(&child, "/proc/self/exe", &quiet, nullptr, arguments.data(), environ) == 0)
+      ++running;
+    else
+      ++failures;
+  }
+  for (; running > 0; --running) failures += ended_well() ? 0 : 1;
+  posix_spawn_file_actions_destroy(&quiet);
+  std::printf("{\"processes\": %ld, \"failures\": %ld}\n", s.processes, failures);
+  return failures == 0 ? 0 : 1;
+}
+
 double cpu_s() {
   rusage u{};
   getrusage(RUSAGE_SELF, &u);
@@ -126,6 +164,8 @@ int main(int argc, char** argv) {
       s.seconds = std::atof(value);
     else if (key == "--requests")
       s.requests = std::atol(value);
+    else if (key == "--processes")
+      s.processes = std::atol(value);
     else if (key == "--prompt")
       s.prompt_bytes = static_cast<std::size_t>(std::atol(value));
     else if (key == "--chunks")
@@ -137,11 +177,12 @@ int main(int argc, char** argv) {
   }
   if (s.port <= 0 || s.connections <= 0) {
     std::fputs(
-        "usage: bench_llm_load --port N [--conns N] [--secs S | --requests N] [--prompt BYTES] [--chunks N] "
-        "[--interval-us N]\n",
+        "usage: bench_llm_load --port N [--conns N] [--secs S | --requests N] [--processes N] [--prompt BYTES] "
+        "[--chunks N] [--interval-us N]\n",
         stderr);
     return 2;
   }
+  if (s.processes > 0) return run_processes(s, argv[0]);
   std::signal(SIGPIPE, SIG_IGN);
   SSL_CTX* context = SSL_CTX_new(TLS_client_method());
   std::atomic<bool> stop{false};
