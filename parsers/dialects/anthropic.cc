@@ -5,20 +5,19 @@
 #include "parsers/dialects/count_tokens.h"
 #include "parsers/dialects/errors.h"
 #include "parsers/dialects/facts.h"
+#include "parsers/dialects/model_call.h"
 #include "parsers/dialects/paths.h"
 #include "parsers/dialects/usage.h"
 
 namespace penstock::parsers::dialects {
 namespace {
 
-class Messages : public Decoder {
+class Messages : public ModelCall {
  public:
-  Messages(std::string model, bool strict) : model_(std::move(model)), strict_(strict) {}
+  Messages(std::string model, bool strict) : ModelCall("chat", std::move(model)), strict_(strict) {}
 
   void start(const RequestHead& head, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = "chat";
-    exchange.request_model = model_;
+    ModelCall::start(head, exchange);
     // Claude Code names its session in a header, and whoever else set a session in metadata.user_id.
     exchange.conversation_id = std::string(head.header("x-claude-code-session-id"));
   }
@@ -92,18 +91,15 @@ class Messages : public Decoder {
     }
   }
 
-  std::string model_;
   bool strict_;
   AnthropicCounters counters_;
 };
 
 // POST /v1/complete, the API before Messages: no usage at all.
-class Complete : public Decoder {
+class Complete : public ModelCall {
  public:
-  void start(const RequestHead&, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = "text_completion";
-  }
+  Complete() : ModelCall("text_completion") {}
+
   void event(const Event& event, model::Exchange& exchange) override {
     take_string(event.json["id"], exchange.response_id);
     take_string(event.json["model"], exchange.response_model);

@@ -1,22 +1,17 @@
 #include "parsers/dialects/bedrock.h"
 #include "parsers/dialects/count_tokens.h"
 #include "parsers/dialects/facts.h"
+#include "parsers/dialects/model_call.h"
 #include "parsers/dialects/paths.h"
 #include "parsers/dialects/usage.h"
 
 namespace penstock::parsers::dialects {
 namespace {
 
-class Converse : public Decoder {
+class Converse : public ModelCall {
  public:
-  Converse(std::string model, bool streamed) : model_(std::move(model)), streamed_(streamed) {}
+  Converse(std::string model, bool streamed) : ModelCall("chat", std::move(model), streamed) {}
 
-  void start(const RequestHead&, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = "chat";
-    exchange.request_model = model_;
-    exchange.stream = streamed_;
-  }
   bool request(Json, model::Exchange&) override { return true; }
 
   void event(const Event& event, model::Exchange& exchange) override {
@@ -24,10 +19,6 @@ class Converse : public Decoder {
     read_converse_event(event.name, event.json, exchange);
     if (event.name == "metadata") settled_ = Settled::kYes;
   }
-
- private:
-  std::string model_;
-  bool streamed_;
 };
 
 void read_tool_use(Json use, model::Exchange& exchange) {

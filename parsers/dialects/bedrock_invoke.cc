@@ -7,6 +7,7 @@
 #include "parsers/dialects/base64.h"
 #include "parsers/dialects/bedrock.h"
 #include "parsers/dialects/facts.h"
+#include "parsers/dialects/model_call.h"
 #include "parsers/dialects/openai.h"
 #include "parsers/dialects/usage.h"
 
@@ -17,17 +18,10 @@ constexpr std::string_view kBytes[] = {"bytes"};
 constexpr std::string_view kConverseEvents[] = {"messageStart",     "contentBlockStart", "contentBlockDelta",
                                                 "contentBlockStop", "messageStop",       "metadata"};
 
-class Invoke final : public Decoder, wire::json::StringSink {
+class Invoke final : public ModelCall, wire::json::StringSink {
  public:
   Invoke(std::string model, std::string_view operation, bool streamed)
-      : model_(std::move(model)), operation_(operation), streamed_(streamed) {}
-
-  void start(const RequestHead&, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = model_.find("embed") != std::string::npos ? "embeddings" : operation_;
-    exchange.request_model = model_;
-    exchange.stream = streamed_;
-  }
+      : ModelCall(model.find("embed") != std::string::npos ? "embeddings" : operation, model, streamed) {}
 
   bool request(Json body, model::Exchange& exchange) override {
     if (body["texts"].exists() || body["embeddingConfig"].exists() || body["embeddingTypes"].exists())
@@ -182,9 +176,6 @@ class Invoke final : public Decoder, wire::json::StringSink {
     Count input, output, cache_read, cache_write;
   };
 
-  std::string model_;
-  std::string_view operation_;
-  bool streamed_;
   Outside outside_;
   std::unique_ptr<Decoder> vendor_;
   wire::json::Digest inner_;

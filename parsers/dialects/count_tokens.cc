@@ -1,24 +1,17 @@
 #include "parsers/dialects/count_tokens.h"
+#include "parsers/dialects/model_call.h"
 
 namespace penstock::parsers::dialects {
 namespace {
 
-class CountTokens final : public Decoder {
+class CountTokens final : public ModelCall {
  public:
-  explicit CountTokens(std::string model) : model_(std::move(model)) {}
+  explicit CountTokens(std::string model) : ModelCall("count_tokens", std::move(model)) {}
 
-  void start(const RequestHead&, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = "count_tokens";
-    exchange.request_model = model_;
-  }
   bool request(Json body, model::Exchange& exchange) override {
     return !model_.empty() || Decoder::request(body, exchange);
   }
   void event(const Event&, model::Exchange&) override {}
-
- private:
-  std::string model_;
 };
 
 }  // namespace

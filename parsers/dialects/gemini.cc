@@ -3,6 +3,7 @@
 #include "parsers/dialects/count_tokens.h"
 #include "parsers/dialects/errors.h"
 #include "parsers/dialects/facts.h"
+#include "parsers/dialects/model_call.h"
 #include "parsers/dialects/paths.h"
 #include "parsers/dialects/usage.h"
 
@@ -16,16 +17,9 @@ std::string enum_text(Json value) {
   return {};
 }
 
-class GenerateContent : public Decoder {
+class GenerateContent : public ModelCall {
  public:
-  GenerateContent(std::string model, bool streamed) : model_(std::move(model)), streamed_(streamed) {}
-
-  void start(const RequestHead&, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = "generate_content";
-    exchange.request_model = model_;
-    exchange.stream = streamed_;
-  }
+  GenerateContent(std::string model, bool streamed) : ModelCall("generate_content", std::move(model), streamed) {}
 
   bool request(Json body, model::Exchange& exchange) override {
     const bool stream = exchange.stream;
@@ -70,9 +64,6 @@ class GenerateContent : public Decoder {
     if (const auto name = string_of(call["name"]); name && !name->empty())
       add_tool_call(exchange, call_id(call["id"]), *name);
   }
-
-  std::string model_;
-  bool streamed_;
 };
 
 // What `:predict` does is the model's affair: Imagen paints, PaLM (text-bison, chat-bison, code…) wrote, the rest
@@ -84,15 +75,9 @@ std::string_view predicts(std::string_view model) {
 }
 
 // embedContent, batchEmbedContents, and `:predict`.
-class Predict : public Decoder {
+class Predict : public ModelCall {
  public:
-  Predict(std::string model, std::string_view operation) : model_(std::move(model)), operation_(operation) {}
-
-  void start(const RequestHead&, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = operation_;
-    exchange.request_model = model_;
-  }
+  using ModelCall::ModelCall;
 
   bool request(Json, model::Exchange&) override { return true; }
 
@@ -111,19 +96,12 @@ class Predict : public Decoder {
     for (Json prediction : body["predictions"].items())
       exchange.output_text_bytes += prediction["content"].text_bytes() + prediction["candidates"].text_bytes();
   }
-
- private:
-  std::string model_;
-  std::string_view operation_;
 };
 
 // POST …/interactions: {model|agent, input} in, {id, status, usage} out, or events that end with one.
-class Interactions : public Decoder {
+class Interactions : public ModelCall {
  public:
-  void start(const RequestHead&, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = "generate_content";
-  }
+  Interactions() : ModelCall("generate_content") {}
 
   bool request(Json body, model::Exchange& exchange) override {
     take_string(body["previous_interaction_id"], exchange.conversation_id);
@@ -202,10 +180,10 @@ std::unique_ptr<Decoder> open_gemini(const RequestHead& head) {
   if (method == "generateContent" || method == "streamGenerateContent")
     return std::make_unique<GenerateContent>(std::move(model), method == "streamGenerateContent");
   if (method == "embedContent" || method == "batchEmbedContents")
-    return std::make_unique<Predict>(std::move(model), "embeddings");
+    return std::make_unique<Predict>("embeddings", std::move(model));
   if (method == "predict") {
     const std::string_view operation = predicts(model);
-    return std::make_unique<Predict>(std::move(model), operation);
+    return std::make_unique<Predict>(operation, std::move(model));
   }
   if (method == "countTokens") return make_count_tokens(std::move(model));
   return nullptr;

@@ -1,19 +1,15 @@
 #include "parsers/dialects/rerank.h"
 
 #include "parsers/dialects/facts.h"
+#include "parsers/dialects/model_call.h"
 #include "parsers/dialects/usage.h"
 
 namespace penstock::parsers::dialects {
 namespace {
 
-class Rerank : public Decoder {
+class Rerank : public ModelCall {
  public:
-  explicit Rerank(bool strict) : strict_(strict) {}
-
-  void start(const RequestHead&, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = "rerank";
-  }
+  explicit Rerank(bool strict) : ModelCall("rerank"), strict_(strict) {}
 
   bool request(Json body, model::Exchange& exchange) override {
     if (strict_ && !(body["query"].exists() && body["documents"].is_array())) return false;

@@ -2,6 +2,7 @@
 
 #include "parsers/dialects/facts.h"
 #include "parsers/dialects/hosts.h"
+#include "parsers/dialects/model_call.h"
 #include "parsers/dialects/paths.h"
 #include "parsers/dialects/usage.h"
 
@@ -11,15 +12,9 @@ namespace {
 // {inputs, parameters} in; {generated_text, details} out, in an array from older servers. Of a stream only the last
 // event has details. The prompt is counted only if `details.prefill` was asked for; of a plain answer header fields
 // say both counts.
-class Tgi : public Decoder {
+class Tgi : public ModelCall {
  public:
-  explicit Tgi(bool streamed) : streamed_(streamed) {}
-
-  void start(const RequestHead&, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = "text_completion";
-    exchange.stream = streamed_;
-  }
+  explicit Tgi(bool streamed) : ModelCall("text_completion", {}, streamed) {}
 
   bool request(Json body, model::Exchange& exchange) override {
     Decoder::request(body, exchange);
@@ -51,7 +46,6 @@ class Tgi : public Decoder {
   }
 
  private:
-  bool streamed_;
   Count prompt_, generated_;
 };
 

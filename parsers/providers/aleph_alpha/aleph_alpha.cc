@@ -2,6 +2,7 @@
 #include <string_view>
 
 #include "parsers/dialects/facts.h"
+#include "parsers/dialects/model_call.h"
 #include "parsers/dialects/openai.h"
 #include "parsers/dialects/paths.h"
 #include "parsers/dialects/usage.h"
@@ -11,12 +12,9 @@ namespace {
 
 constexpr std::string_view kHosts[] = {"api.aleph-alpha.com"};
 
-class Complete : public Decoder {
+class Complete : public dialects::ModelCall {
  public:
-  void start(const RequestHead&, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = "text_completion";
-  }
+  Complete() : ModelCall("text_completion") {}
 
   void event(const Event& event, model::Exchange& exchange) override {
     const Json body = event.json;

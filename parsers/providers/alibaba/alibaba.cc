@@ -5,6 +5,7 @@
 
 #include "parsers/dialects/compatible.h"
 #include "parsers/dialects/facts.h"
+#include "parsers/dialects/model_call.h"
 #include "parsers/dialects/paths.h"
 #include "parsers/dialects/usage.h"
 
@@ -14,15 +15,9 @@ namespace {
 constexpr std::string_view kHosts[] = {"dashscope-intl.aliyuncs.com", "dashscope.aliyuncs.com",
                                        "dashscope-us.aliyuncs.com"};
 
-class Service : public Decoder {
+class Service : public dialects::ModelCall {
  public:
-  explicit Service(std::string_view operation) : operation_(operation) {}
-
-  void start(const RequestHead& head, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = operation_;
-    exchange.stream = head.header("x-dashscope-sse") == "enable";
-  }
+  using ModelCall::ModelCall;
 
   bool request(Json body, model::Exchange& exchange) override {
     incremental_ = body["parameters"]["incremental_output"].as_bool() == true;
@@ -66,17 +61,17 @@ class Service : public Decoder {
     dialects::add_tool_call(exchange, id, *name);
   }
 
-  std::string_view operation_;
   bool incremental_ = false;
 };
 
 std::unique_ptr<Decoder> open(const RequestHead& head) {
   const dialects::Segments path(head.path);
   if (head.method == "POST" && path.contains("services")) {
+    const bool streamed = head.header("x-dashscope-sse") == "enable";
     const std::string_view family = path.after("services");
     if (family == "embeddings") return std::make_unique<Service>("embeddings");
     if (family == "rerank") return std::make_unique<Service>("rerank");
-    if (path.tail(0) == "generation") return std::make_unique<Service>("chat");
+    if (path.tail(0) == "generation") return std::make_unique<Service>("chat", "", streamed);
     return nullptr;  // pictures, sound, video: tasks without tokens
   }
   return dialects::open_compatible(head);

@@ -4,18 +4,18 @@
 
 #include "parsers/dialects/bedrock.h"
 #include "parsers/dialects/facts.h"
+#include "parsers/dialects/model_call.h"
 #include "parsers/dialects/usage.h"
 
 namespace penstock::parsers::providers::aws_bedrock {
 namespace {
 
-class Agent : public Decoder {
+class Agent : public dialects::ModelCall {
  public:
-  explicit Agent(std::string_view operation) : operation_(operation) {}
+  using ModelCall::ModelCall;
 
   void start(const RequestHead& head, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = operation_;
+    ModelCall::start(head, exchange);
     exchange.conversation_id = session_of(head.path);
   }
 
@@ -25,12 +25,12 @@ class Agent : public Decoder {
   }
 
   void response(const ResponseHead& head, model::Exchange&) override {
-    streamed_ = wire::http::media_type(head.header("content-type")) == "application/vnd.amazon.eventstream";
+    frames_ = wire::http::media_type(head.header("content-type")) == "application/vnd.amazon.eventstream";
   }
 
   void event(const Event& event, model::Exchange& exchange) override {
     // Agents answer in frames even when the client does not stream: the announcement says what it asked for.
-    exchange.stream = streamed_;
+    exchange.stream = frames_;
     if (event.name == "returnControl") {
       for (Json input : event.json["invocationInputs"].items()) {
         const Json function = input["functionInvocationInput"];
@@ -57,8 +57,7 @@ class Agent : public Decoder {
     return std::string(rest.substr(0, rest.find('/')));
   }
 
-  std::string_view operation_;
-  bool streamed_ = false;
+  bool frames_ = false;
 };
 
 }  // namespace

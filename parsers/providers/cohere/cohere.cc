@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "parsers/dialects/facts.h"
+#include "parsers/dialects/model_call.h"
 #include "parsers/dialects/openai.h"
 #include "parsers/dialects/paths.h"
 #include "parsers/dialects/usage.h"
@@ -13,14 +14,9 @@ namespace {
 
 constexpr std::string_view kHosts[] = {"api.cohere.com", "api.cohere.ai"};
 
-class Cohere : public Decoder {
+class Cohere : public dialects::ModelCall {
  public:
-  explicit Cohere(std::string_view operation) : operation_(operation) {}
-
-  void start(const RequestHead&, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = operation_;
-  }
+  using ModelCall::ModelCall;
 
   bool request(Json body, model::Exchange& exchange) override {
     dialects::take_string(body["conversation_id"], exchange.conversation_id);
@@ -93,8 +89,6 @@ class Cohere : public Decoder {
     dialects::take(into.reasoning_tokens, tokens["reasoning_tokens"].as_count());
     dialects::take(into.cache_read_tokens, usage["cached_tokens"].as_count());
   }
-
-  std::string_view operation_;
 };
 
 std::unique_ptr<Decoder> open(const RequestHead& head) {

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "parsers/dialects/facts.h"
+#include "parsers/dialects/model_call.h"
 #include "parsers/dialects/openai.h"
 #include "parsers/dialects/paths.h"
 #include "parsers/dialects/usage.h"
@@ -17,15 +18,9 @@ void take_larger(dialects::Count& into, dialects::Count value) {
   if (value) into = std::max(into.value_or(0), *value);
 }
 
-class Generation : public Decoder {
+class Generation : public dialects::ModelCall {
  public:
-  Generation(std::string_view operation, bool streamed) : operation_(operation), streamed_(streamed) {}
-
-  void start(const RequestHead&, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = operation_;
-    exchange.stream = streamed_;
-  }
+  Generation(std::string_view operation, bool streamed) : ModelCall(operation, {}, streamed) {}
 
   bool request(Json body, model::Exchange& exchange) override {
     dialects::take_string(body["model_id"], exchange.request_model);
@@ -47,10 +42,6 @@ class Generation : public Decoder {
       if (!more) exchange.finish_reason = std::string(reason);
     }
   }
-
- private:
-  std::string_view operation_;
-  bool streamed_;
 };
 
 // Chat completions that call the model model_id.

@@ -5,6 +5,7 @@
 #include "parsers/dialects/compatible.h"
 #include "parsers/dialects/errors.h"
 #include "parsers/dialects/facts.h"
+#include "parsers/dialects/model_call.h"
 #include "parsers/dialects/paths.h"
 #include "parsers/dialects/usage.h"
 
@@ -15,11 +16,12 @@ constexpr std::string_view kHosts[] = {"api.mistral.ai", "codestral.mistral.ai"}
 
 // POST /v1/conversations[/{id}[/restart]]: {model or agent_id, inputs} in, {conversation_id, outputs, usage} out, or
 // the outputs as events and the usage with the last one.
-class Conversations : public Decoder {
+class Conversations : public dialects::ModelCall {
  public:
+  Conversations() : ModelCall("chat") {}
+
   void start(const RequestHead& head, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = "chat";
+    ModelCall::start(head, exchange);
     exchange.conversation_id = std::string(dialects::Segments(head.path).after("conversations"));
     exchange.request.stored_context = !exchange.conversation_id.empty();
   }

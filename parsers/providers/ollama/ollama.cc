@@ -5,6 +5,7 @@
 #include "parsers/dialects/compatible.h"
 #include "parsers/dialects/facts.h"
 #include "parsers/dialects/hosts.h"
+#include "parsers/dialects/model_call.h"
 #include "parsers/dialects/paths.h"
 #include "parsers/dialects/usage.h"
 
@@ -26,19 +27,13 @@ Claim claim(const RequestHead& head) {
   return dialects::is_local(head.host) && native(dialects::Segments(head.path)) ? Claim::kPort : Claim::kNone;
 }
 
-class Native : public Decoder {
+class Native : public dialects::ModelCall {
  public:
-  Native(std::string_view operation, bool generates) : operation_(operation), generates_(generates) {}
-
-  void start(const RequestHead&, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = operation_;
-    exchange.stream = generates_;
-  }
+  Native(std::string_view operation, bool generates) : ModelCall(operation, {}, generates) {}
 
   bool request(Json body, model::Exchange& exchange) override {
     Decoder::request(body, exchange);
-    exchange.stream = generates_ && body["stream"].as_bool().value_or(true);
+    exchange.stream = streamed_ && body["stream"].as_bool().value_or(true);
     return true;
   }
 
@@ -60,10 +55,6 @@ class Native : public Decoder {
     dialects::take(exchange.usage.output_tokens, line["eval_count"].as_count());
     if (line["done"].as_bool() == true) settled_ = Settled::kYes;
   }
-
- private:
-  std::string_view operation_;
-  bool generates_;
 };
 
 std::unique_ptr<Decoder> open(const RequestHead& head) {

@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "parsers/dialects/facts.h"
+#include "parsers/dialects/model_call.h"
 #include "parsers/dialects/paths.h"
 #include "parsers/dialects/usage.h"
 
@@ -11,11 +12,12 @@ namespace {
 
 constexpr std::string_view kHosts[] = {"api.replicate.com", "stream*.replicate.com", "*.replicate.net"};
 
-class Prediction : public Decoder {
+class Prediction : public dialects::ModelCall {
  public:
+  Prediction() : ModelCall("text_completion") {}
+
   void start(const RequestHead& head, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = "text_completion";
+    ModelCall::start(head, exchange);
     // models/{owner}/{name}/predictions
     const dialects::Segments path(head.path);
     if (path.tail(3) == "models") exchange.request_model = std::string(path.tail(2)) + "/" + std::string(path.tail(1));

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "parsers/dialects/facts.h"
+#include "parsers/dialects/model_call.h"
 #include "parsers/dialects/paths.h"
 #include "parsers/dialects/tgi.h"
 #include "parsers/dialects/usage.h"
@@ -11,18 +12,12 @@
 namespace penstock::parsers::providers::self_hosted {
 namespace {
 
-class TextCompletion : public Decoder {
- public:
-  void start(const RequestHead&, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = "text_completion";
-  }
-};
-
 // {text or input_ids, sampling_params} in; {text, meta_info} out, in an array for several prompts. The text and the
 // counters of a stream are those so far.
-class SgLang final : public TextCompletion {
+class SgLang final : public dialects::ModelCall {
  public:
+  SgLang() : ModelCall("text_completion") {}
+
   bool request(Json body, model::Exchange& exchange) override {
     Decoder::request(body, exchange);
     return body["text"].exists() || body["input_ids"].exists();
@@ -59,8 +54,10 @@ class SgLang final : public TextCompletion {
 
 // {prompt} in; {content, tokens_evaluated, tokens_predicted, stop_type} out, or events of which the last one says
 // `stop`.
-class LlamaCpp final : public TextCompletion {
+class LlamaCpp final : public dialects::ModelCall {
  public:
+  LlamaCpp() : ModelCall("text_completion") {}
+
   bool request(Json body, model::Exchange& exchange) override {
     Decoder::request(body, exchange);
     return body["prompt"].exists() || body["input_prefix"].exists();

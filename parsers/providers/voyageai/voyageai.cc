@@ -2,6 +2,7 @@
 #include <string_view>
 
 #include "parsers/dialects/facts.h"
+#include "parsers/dialects/model_call.h"
 #include "parsers/dialects/paths.h"
 #include "parsers/dialects/usage.h"
 
@@ -10,14 +11,9 @@ namespace {
 
 constexpr std::string_view kHosts[] = {"api.voyageai.com"};
 
-class Voyage : public Decoder {
+class Voyage : public dialects::ModelCall {
  public:
-  explicit Voyage(std::string_view operation) : operation_(operation) {}
-
-  void start(const RequestHead&, model::Exchange& exchange) override {
-    exchange.kind = model::Kind::kLlm;
-    exchange.operation = operation_;
-  }
+  using ModelCall::ModelCall;
 
   void event(const Event& event, model::Exchange& exchange) override {
     dialects::take_string(event.json["model"], exchange.response_model);
@@ -25,9 +21,6 @@ class Voyage : public Decoder {
     dialects::take(exchange.usage.input_tokens, total);
     dialects::take(exchange.usage.reported_total_tokens, total);
   }
-
- private:
-  std::string_view operation_;
 };
 
 std::unique_ptr<Decoder> open(const RequestHead& head) {
