@@ -67,9 +67,12 @@ void take_openai_usage(Json usage, model::Usage& into) {
   const Count audio_out = output_detail({"audio_tokens"});
 
   // Whether the output includes reasoning, and the input audio, differs by provider; the total, where there is one,
-  // decides.
+  // decides. Some totals leave reasoning out too: what is more than the whole cannot be a part of it.
+  const bool beside = output && reasoning && *reasoning > *output;
+  if (beside) output = sum(output, reasoning);
   if (total && input && output) {
-    if (reasoning.value_or(0) > 0 && *total == *sum(input, output, reasoning)) output = sum(output, reasoning);
+    if (!beside && reasoning.value_or(0) > 0 && *total == *sum(input, output, reasoning))
+      output = sum(output, reasoning);
     if (audio_in.value_or(0) > 0 && *total == *sum(input, output, audio_in)) input = sum(input, audio_in);
   }
 
