@@ -20,7 +20,9 @@ class SgLang final : public dialects::ModelCall {
 
   bool request(Json body, model::Exchange& exchange) override {
     Decoder::request(body, exchange);
-    return body["text"].exists() || body["input_ids"].exists();
+    // Speech servers also take a text there.
+    const bool samples = body["sampling_params"].exists() || body["stream"].as_bool().has_value();
+    return body["input_ids"].exists() || (body["text"].exists() && samples);
   }
 
   void event(const Event& event, model::Exchange& exchange) override {
