@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cctype>
 #include <charconv>
 #include <csignal>
 #include <cstdint>
@@ -35,6 +36,8 @@ struct Settings {
   std::size_t prompt_bytes = 1024;
   long chunks = 0;
   long interval_us = 0;
+  std::string host = "api.openai.com";
+  std::string target = "/v1/chat/completions";
 };
 
 double now_s() {
@@ -59,6 +62,8 @@ bool read_answer(SSL* tls, std::string& buffer, std::uint64_t& read_bytes) {
     read_bytes += n;
     buffer.append(piece, n);
     if (end == buffer.npos && (end = buffer.find("\r\n\r\n")) != buffer.npos) {
+      std::transform(buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(end), buffer.begin(),
+                     [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
       const std::size_t at = buffer.find("content-length: ");
       if (at < end) std::from_chars(buffer.data() + at + 16, buffer.data() + end, length);
     }
@@ -80,15 +85,15 @@ void work(const Settings& s, SSL_CTX* context, const std::atomic<bool>& stop, Ou
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   SSL* tls = SSL_new(context);
   SSL_set_fd(tls, fd);
-  std::string target = "/v1/chat/completions";
+  std::string target = s.target;
   if (s.chunks > 0) target += "?chunks=" + std::to_string(s.chunks) + "&interval_us=" + std::to_string(s.interval_us);
   std::string body = R"({"model":"gpt-4o-mini","max_tokens":64,"stream":)" +
                      std::string(s.chunks > 0 ? "true" : "false") + R"(,"messages":[{"role":"user","content":")";
   constexpr std::string_view kTail = R"("}]})";
   while (body.size() + kTail.size() < s.prompt_bytes) body += "lorem ipsum dolor "[body.size() % 18];
   body += kTail;
-  const std::string request = "POST " + target +
-                              " HTTP/1.1\r\nhost: api.openai.com\r\nauthorization: Bearer bench\r\ncontent-type: "
+  const std::string request = "POST " + target + " HTTP/1.1\r\nhost: " + s.host +
+                              "\r\nauthorization: Bearer bench\r\ncontent-type: "
                               "application/json\r\ncontent-length: " +
                               std::to_string(body.size()) + "\r\n\r\n" + body;
   std::string answer;
@@ -166,6 +171,10 @@ int main(int argc, char** argv) {
       s.requests = std::atol(value);
     else if (key == "--processes")
       s.processes = std::atol(value);
+    else if (key == "--host")
+      s.host = value;
+    else if (key == "--target")
+      s.target = value;
     else if (key == "--prompt")
       s.prompt_bytes = static_cast<std::size_t>(std::atol(value));
     else if (key == "--chunks")
@@ -178,7 +187,7 @@ int main(int argc, char** argv) {
   if (s.port <= 0 || s.connections <= 0) {
     std::fputs(
         "usage: bench_llm_load --port N [--conns N] [--secs S | --requests N] [--processes N] [--prompt BYTES] "
-        "[--chunks N] [--interval-us N]\n",
+        "[--chunks N] [--interval-us N] [--host NAME] [--target PATH]\n",
         stderr);
     return 2;
   }
