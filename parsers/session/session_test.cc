@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "parsers/wire/eventstream/testing.h"
 #include "parsers/wire/http2/frame_reader.h"
 #include "parsers/wire/http2/testing.h"
 #include "parsers/wire/websocket/testing.h"
@@ -299,6 +300,40 @@ TEST_F(SessionTest, ASessionThatOnlyTranscribes) {
   EXPECT_EQ(17u, sink.done[2].usage.input_tokens);
   EXPECT_EQ(3u, sink.done[2].usage.output_tokens);
   EXPECT_EQ(model::UsageStatus::kExact, sink.done[2].usage_status);
+}
+
+// Nova Sonic's request and answer are event streams that go on side by side; its usage is that of the conversation so
+// far. The frames hold {"event": {textOutput | usageEvent | toolUse | usageEvent | completionEnd}}, in base64.
+TEST_F(SessionTest, SpeechOverEventStreams) {
+  constexpr std::string_view kFrames[] = {
+      "eyJldmVudCI6eyJ0ZXh0T3V0cHV0Ijp7ImNvbnRlbnQiOiJIZWxsbyJ9fX0=",
+      "eyJldmVudCI6eyJ1c2FnZUV2ZW50Ijp7InRvdGFsSW5wdXRUb2tlbnMiOjEwLCJ0b3RhbE91dHB1dFRva2VucyI6NCwidG90YWxUb2tlbnMiOjE0"
+      "fX19",
+      "eyJldmVudCI6eyJ0b29sVXNlIjp7InRvb2xVc2VJZCI6InQxIiwidG9vbE5hbWUiOiJjbG9jayIsImNvbnRlbnQiOiJ7fSJ9fX0=",
+      "eyJldmVudCI6eyJ1c2FnZUV2ZW50Ijp7InRvdGFsSW5wdXRUb2tlbnMiOjI1LCJ0b3RhbE91dHB1dFRva2VucyI6OSwidG90YWxUb2tlbnMiOjM0"
+      "LCJkZXRhaWxzIjp7InRvdGFsIjp7ImlucHV0Ijp7InNwZWVjaFRva2VucyI6MjAsInRleHRUb2tlbnMiOjV9LCJvdXRwdXQiOnsic3BlZWNoVG9r"
+      "ZW5zIjo2LCJ0ZXh0VG9rZW5zIjozfX19fX19",
+      "eyJldmVudCI6eyJjb21wbGV0aW9uRW5kIjp7InN0b3BSZWFzb24iOiJFTkRfVFVSTiJ9fX0="};
+  open(false, "aws.bedrock");
+  client(
+      "POST /model/amazon.nova-sonic-v1%3A0/invoke-with-bidirectional-stream HTTP/1.1\r\nhost: "
+      "bedrock-runtime.us-east-1.amazonaws.com\r\ncontent-type: application/vnd.amazon.eventstream\r\n"
+      "content-length: 0\r\n\r\n");
+  server("HTTP/1.1 200 OK\r\ncontent-type: application/vnd.amazon.eventstream\r\n\r\n");
+  for (const std::string_view frame : kFrames)
+    server(wire::eventstream::testing::message({{":event-type", "chunk"}, {":message-type", "event"}},
+                                               fmt::format(R"({{"bytes":"{}"}})", frame)));
+  parser->close(++now_ns);
+  ASSERT_EQ(1u, sink.done.size());
+  const model::Exchange& exchange = sink.done[0];
+  EXPECT_EQ("realtime", exchange.operation);
+  EXPECT_EQ("amazon.nova-sonic-v1:0", exchange.request_model);
+  EXPECT_EQ(25u, exchange.usage.input_tokens);
+  EXPECT_EQ(9u, exchange.usage.output_tokens);
+  EXPECT_EQ(20u, exchange.usage.audio_input_tokens);
+  EXPECT_EQ("END_TURN", exchange.finish_reason);
+  ASSERT_EQ(1u, exchange.tool_calls.size());
+  EXPECT_EQ("clock", exchange.tool_calls[0].name);
 }
 
 TEST_F(SessionTest, HugeCountersSaturate) {
