@@ -2,6 +2,7 @@
 // whose completion tokens leave out what was thought.
 #include <string_view>
 
+#include "parsers/dialects/delegate.h"
 #include "parsers/dialects/gemini.h"
 #include "parsers/dialects/openai.h"
 #include "parsers/dialects/paths.h"
@@ -14,26 +15,17 @@ constexpr std::string_view kHosts[] = {"generativelanguage.googleapis.com", "clo
                                        "*-cloudcode-pa.googleapis.com"};
 
 // The total has the thoughts, no other counter does: it is the native API's prompt + candidates + thoughts.
-class Compatible : public Decoder {
+class Compatible : public dialects::Delegate {
  public:
-  explicit Compatible(std::unique_ptr<Decoder> inner) : inner_(std::move(inner)) {}
+  using Delegate::Delegate;
 
-  void start(const RequestHead& head, model::Exchange& exchange) override { inner_->start(head, exchange); }
-  bool request(Json body, model::Exchange& exchange) override { return inner_->request(body, exchange); }
-  void request_field(std::string_view name, std::string_view value, model::Exchange& exchange) override {
-    inner_->request_field(name, value, exchange);
-  }
   void event(const Event& event, model::Exchange& exchange) override {
-    inner_->event(event, exchange);
-    settled_ = inner_->settled();
+    Delegate::event(event, exchange);
     model::Usage& usage = exchange.usage;
     if (!usage.input_tokens || !usage.output_tokens || !usage.reported_total_tokens) return;
     const dialects::Count said = dialects::sum(usage.input_tokens, usage.output_tokens);
     if (*usage.reported_total_tokens > *said) usage.output_tokens = *usage.reported_total_tokens - *usage.input_tokens;
   }
-
- private:
-  std::unique_ptr<Decoder> inner_;
 };
 
 std::unique_ptr<Decoder> open(const RequestHead& head) {

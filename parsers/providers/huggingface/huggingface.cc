@@ -4,21 +4,21 @@
 #include <string_view>
 
 #include "parsers/dialects/compatible.h"
+#include "parsers/dialects/delegate.h"
 #include "parsers/dialects/paths.h"
 #include "parsers/dialects/tgi.h"
 
 namespace penstock::parsers::providers {
 namespace {
 
-class TextGeneration : public Decoder {
+class TextGeneration : public dialects::Delegate {
  public:
-  explicit TextGeneration(const RequestHead& head)
-      : model_(dialects::percent_decode(std::string_view(head.path).substr(head.path.find("/models/") + 8))),
-        generation_(dialects::make_tgi(head)) {}
+  explicit TextGeneration(const RequestHead& head) : Delegate(dialects::make_tgi(head)) {}
 
   void start(const RequestHead& head, model::Exchange& exchange) override {
-    generation_->start(head, exchange);
-    exchange.request_model = model_;
+    Delegate::start(head, exchange);
+    exchange.request_model =
+        dialects::percent_decode(std::string_view(head.path).substr(head.path.find("/models/") + 8));
   }
 
   bool request(Json body, model::Exchange& exchange) override {
@@ -26,20 +26,8 @@ class TextGeneration : public Decoder {
     bool writes = body["stream"].as_bool().has_value();
     for (std::string_view name : {"max_new_tokens", "return_full_text", "details", "do_sample", "temperature", "stop"})
       writes = writes || parameters[name].exists();
-    return writes && body["inputs"].is_string() && generation_->request(body, exchange);
+    return writes && body["inputs"].is_string() && Delegate::request(body, exchange);
   }
-
-  void response(const ResponseHead& head, model::Exchange& exchange) override { generation_->response(head, exchange); }
-  void end(bool whole, model::Exchange& exchange) override { generation_->end(whole, exchange); }
-
-  void event(const Event& event, model::Exchange& exchange) override {
-    generation_->event(event, exchange);
-    settled_ = generation_->settled();
-  }
-
- private:
-  std::string model_;
-  std::unique_ptr<Decoder> generation_;
 };
 
 std::unique_ptr<Decoder> open(const RequestHead& head) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "parsers/dialects/delegate.h"
 #include "parsers/dialects/facts.h"
 #include "parsers/dialects/model_call.h"
 #include "parsers/dialects/openai.h"
@@ -45,12 +46,12 @@ class Generation : public dialects::ModelCall {
 };
 
 // Chat completions that call the model model_id.
-class Chat : public Decoder {
+class Chat : public dialects::Delegate {
  public:
-  explicit Chat(bool streamed) : streamed_(streamed) {}
+  explicit Chat(bool streamed) : Delegate(dialects::make_chat_completions()), streamed_(streamed) {}
 
   void start(const RequestHead& head, model::Exchange& exchange) override {
-    chat_->start(head, exchange);
+    Delegate::start(head, exchange);
     exchange.stream = streamed_;
   }
   bool request(Json body, model::Exchange& exchange) override {
@@ -58,13 +59,11 @@ class Chat : public Decoder {
     return true;
   }
   void event(const Event& event, model::Exchange& exchange) override {
-    chat_->event(event, exchange);
-    settled_ = chat_->settled();
+    Delegate::event(event, exchange);
     if (exchange.response_model.empty()) dialects::take_string(event.json["model_id"], exchange.response_model);
   }
 
  private:
-  std::unique_ptr<Decoder> chat_ = dialects::make_chat_completions();
   bool streamed_;
 };
 

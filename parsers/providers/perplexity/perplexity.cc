@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "parsers/dialects/compatible.h"
+#include "parsers/dialects/delegate.h"
 #include "parsers/dialects/facts.h"
 #include "parsers/dialects/openai.h"
 #include "parsers/dialects/paths.h"
@@ -12,21 +13,18 @@ namespace {
 
 constexpr std::string_view kHosts[] = {"api.perplexity.ai"};
 
-class Background : public Decoder {
+class Background : public dialects::Delegate {
  public:
-  void start(const RequestHead& head, model::Exchange& exchange) override { chat_->start(head, exchange); }
+  Background() : Delegate(dialects::make_chat_completions()) {}
 
-  bool request(Json body, model::Exchange& exchange) override { return chat_->request(body["request"], exchange); }
+  bool request(Json body, model::Exchange& exchange) override { return Delegate::request(body["request"], exchange); }
 
   void event(const Event& event, model::Exchange& exchange) override {
     dialects::take_string(event.json["id"], exchange.response_id);
     Event inner = event;
     inner.json = event.json["response"];
-    if (inner.json.is_object()) chat_->event(inner, exchange);
+    if (inner.json.is_object()) Delegate::event(inner, exchange);
   }
-
- private:
-  std::unique_ptr<Decoder> chat_ = dialects::make_chat_completions();
 };
 
 std::unique_ptr<Decoder> open(const RequestHead& head) {

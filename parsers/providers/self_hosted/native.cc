@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "parsers/dialects/delegate.h"
 #include "parsers/dialects/facts.h"
 #include "parsers/dialects/model_call.h"
 #include "parsers/dialects/paths.h"
@@ -80,24 +81,14 @@ class LlamaCpp final : public dialects::ModelCall {
 };
 
 // Both TGI and SGLang answer to /generate: the body tells.
-class Generate final : public Decoder {
+class Generate final : public dialects::Delegate {
  public:
-  explicit Generate(const RequestHead& head) : inner_(dialects::make_tgi(head)) {}
+  using Delegate::Delegate;
 
-  void start(const RequestHead& head, model::Exchange& exchange) override { inner_->start(head, exchange); }
   bool request(Json body, model::Exchange& exchange) override {
     if (!body["inputs"].exists()) inner_ = std::make_unique<SgLang>();
-    return inner_->request(body, exchange);
+    return Delegate::request(body, exchange);
   }
-  void response(const ResponseHead& head, model::Exchange& exchange) override { inner_->response(head, exchange); }
-  void end(bool whole, model::Exchange& exchange) override { inner_->end(whole, exchange); }
-  void event(const Event& event, model::Exchange& exchange) override {
-    inner_->event(event, exchange);
-    settled_ = inner_->settled();
-  }
-
- private:
-  std::unique_ptr<Decoder> inner_;
 };
 
 }  // namespace
@@ -106,8 +97,8 @@ std::unique_ptr<Decoder> open_native(const RequestHead& head) {
   if (head.method != "POST") return nullptr;
   const std::string_view last = dialects::Segments(head.path).tail(0);
   if (dialects::is_tgi(head)) {
-    if (last == "generate") return std::make_unique<Generate>(head);
-    return dialects::make_tgi(head);
+    auto tgi = dialects::make_tgi(head);
+    return last == "generate" ? std::make_unique<Generate>(std::move(tgi)) : std::move(tgi);
   }
   if (last == "completion" || last == "infill") return std::make_unique<LlamaCpp>();
   return nullptr;
