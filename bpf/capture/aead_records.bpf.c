@@ -14,7 +14,6 @@
  *   tp_btf__aead_receive  notes the socket.
  *
  * Streams are those of connections: pn_ctx is keyed with the socket's cookie and a bit that no address of a program has.
- * Listed before tls_calls.bpf.c: what is explained here must be so before that accounts for it.
  */
 #include "lib/sealed.h"
 
@@ -367,7 +366,7 @@ static __noinline void commit_run(struct pn_ctl_val *ctl, const struct sock *sk,
 					.data_pos = w->pos};
 		PN_EMIT(pn_events, PN_EV_gate, &ev, pn_wake_flags(ctl, false, w->len));
 	}
-	if (ctl->gating & PN_GATING_STRICT)
+	if (ctl->gating & PN_GATING_OPAQUE)
 		explain_records(sk, w->len, w->records);
 }
 

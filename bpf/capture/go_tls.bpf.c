@@ -8,7 +8,6 @@
  *                       for a gated write, closes the gate. A Write sends each record by itself, the first ones short.
  *   tp_btf__go_receive  the same tie for a goroutine in a Read.
  *
- * Listed before tls_calls.bpf.c: both look at a send, and what is explained here must be so before tls_calls accounts for it.
  */
 #include "lib/gate_close.h"
 #include "lib/goroutine.h"
@@ -202,7 +201,7 @@ int BPF_PROG(tp_btf__go_send, const struct sock *sk, const struct msghdr *msg, c
 	} else if (c->cookie != cookie) {
 		return 0;
 	}
-	if (ctl->gating & PN_GATING_STRICT)
+	if (ctl->gating & PN_GATING_OPAQUE)
 		explain_records(sk, plain, r->app_records);
 	call->left -= plain;
 	if (!call->gated || !call->left)

@@ -8,8 +8,7 @@
  *                           first offered, and a gated one closes the gate.
  *   tp_btf__plain_receive   a receive is about to return: its bytes are in the buffer that the system call names.
  *
- * Only the connecting side is followed: the accepting side of a connection is nobody's request. Listed before tls_calls.bpf.c: what is
- * explained here must be so before that accounts for it.
+ * Only the connecting side is followed: the accepting side of a connection is nobody's request.
  */
 #include "lib/gate_close.h"
 #include "lib/vectors.h"
@@ -207,7 +206,7 @@ int BPF_PROG(tp_btf__plain_send, const struct sock *sk, const struct msghdr *msg
 	p->seq[PN_TO_SERVER] += (__u32)len;
 	if (gated)
 		close_plain(ctl, sk, p, scope, len);
-	if (ctl->gating & PN_GATING_STRICT && readable)
+	if (ctl->gating & PN_GATING_OPAQUE && readable)
 		explain_records(sk, len, 0);
 	return 0;
 }

@@ -59,12 +59,19 @@ int BPF_PROG(tp_btf__exit, struct task_struct *task)
 	return 0;
 }
 
-/* A task that changes its cgroup may change its scope: everybody's cached scope is resolved again. */
+/* A task that changes its cgroup may change its scope: everybody's cached scope is resolved again, and user space looks. */
 SEC("tp_btf/cgroup_attach_task")
 int BPF_PROG(tp_btf__cgroup_move, struct cgroup *dst, const char *path, struct task_struct *task, bool threadgroup)
 {
 	struct pn_ctl_val *ctl = pn_control();
-	if (pn_active(ctl))
-		__sync_fetch_and_add(&ctl->scope_gen, 1);
+	if (!pn_active(ctl))
+		return 0;
+	__u32 tgid = task->tgid;
+	struct pn_ev_moved ev = {.moved_tgid = tgid};
+	struct pn_proc_val *proc = bpf_map_lookup_elem(&pn_proc, &tgid);
+	if (proc)
+		proc->inherited = 1;
+	__sync_fetch_and_add(&ctl->scope_gen, 1);
+	PN_EMIT(pn_events, PN_EV_moved, &ev, pn_wake_flags(ctl, true, sizeof(ev)));
 	return 0;
 }

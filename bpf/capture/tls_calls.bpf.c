@@ -254,7 +254,7 @@ static __always_inline void send_in_call(struct pn_task_val *t, struct pn_ctl_va
 	}
 	if (call->gated == CALL_GATED) {
 		commit(ctl, sk, cookie, scope, c, call->pos, call->len);
-		if (ctl->gating & PN_GATING_STRICT)
+		if (ctl->gating & PN_GATING_OPAQUE)
 			explain(sk, call->len);
 		/* If the call is retried from here on, it continues this intent. */
 		c->pos[PN_TO_SERVER] = call->pos + call->len;
@@ -310,7 +310,7 @@ static __always_inline void send_after_call(struct pn_task_val *t, struct pn_ctl
 	bind(c, best->ctx, sk, cookie, how, scope);
 	if (best->gated && !c->server) {
 		commit(ctl, sk, cookie, scope, c, best->pos, best->len);
-		if (ctl->gating & PN_GATING_STRICT)
+		if (ctl->gating & PN_GATING_OPAQUE)
 			explain(sk, best->len);
 	}
 	best->len = 0;
@@ -322,13 +322,11 @@ int BPF_PROG(tp_btf__tcp_sendmsg, const struct sock *sk, const struct msghdr *ms
 	struct pn_ctl_val *ctl = pn_control();
 	if (!pn_active(ctl))
 		return 0;
-	bool strict = ctl->gating & PN_GATING_STRICT;
-	struct pn_task_val *t = bpf_task_storage_get(&pn_task, bpf_get_current_task_btf(), NULL,
-						     strict ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
+	struct pn_task_val *t = bpf_task_storage_get(&pn_task, bpf_get_current_task_btf(), NULL, 0);
 	if (!t)
 		return 0; /* this thread never made a TLS call */
 	__u64 pending = t->pending[0].len | t->pending[1].len | t->pending[2].len | t->pending[3].len;
-	if (!t->write.sp && !pending && !strict)
+	if (!t->write.sp && !pending)
 		return 0;
 	__u64 cookie = bpf_get_socket_cookie((void *)sk);
 	if (!ctl->gating && t->write.sp) { /* the common case: nothing to learn from the records */
@@ -344,8 +342,6 @@ int BPF_PROG(tp_btf__tcp_sendmsg, const struct sock *sk, const struct msghdr *ms
 		send_in_call(t, ctl, sk, cookie, r);
 	else if (r->tls && pending)
 		send_after_call(t, ctl, sk, cookie, r);
-	if (strict)
-		account_strict(ctl, sk, cookie, pn_scope_of(t, ctl), r);
 	return 0;
 }
 

@@ -6,8 +6,13 @@
  *
  * After the deadline, if no daemon is alive to decide, on_failure of the scope applies here, with nobody's help:
  *   open       passes while the scope's lease lasts      hold-last, closed     stays refused
+ *
+ * Refused here as well, because no other hook sees them: datagrams to port 443 or an AI endpoint on a socket that was connected
+ * before its program was governed; and data in a SYN (RFC 7413), which leaves no moment to hold it against its plaintext.
  */
-#include "lib/scope.h"
+#include <stddef.h>
+
+#include "lib/datagram.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -62,6 +67,69 @@ static __always_inline bool expired_may_pass(struct pn_gate_val *g)
 	return false;
 }
 
+static __always_inline bool datagram_target(struct __sk_buff *skb, struct pn_endpoint_key *to)
+{
+	__u8 version = 0;
+	__be16 port = 0;
+	__u32 header = sizeof(struct pn_ipv6);
+	long err = bpf_skb_load_bytes(skb, 0, &version, 1);
+
+	if (version >> 4 == 4) {
+		header = (version & 15) * 4;
+		to->family = AF_INET;
+		err |= bpf_skb_load_bytes(skb, offsetof(struct pn_ipv4, daddr), to->addr, 4);
+	} else {
+		to->family = AF_INET6;
+		err |= bpf_skb_load_bytes(skb, offsetof(struct pn_ipv6, daddr), to->addr, 16);
+	}
+	err |= bpf_skb_load_bytes(skb, header + 2, &port, sizeof(port));
+	to->port = bpf_ntohs(port);
+	return !err;
+}
+
+static __always_inline int datagram_may_pass(struct __sk_buff *skb, struct pn_ctl_val *ctl)
+{
+	struct pn_endpoint_key to = {};
+	if (!datagram_target(skb, &to))
+		return 1;
+	if (to.port != PN_QUIC_PORT && !bpf_map_lookup_elem(&pn_endpoint, &to))
+		return 1;
+	__u32 scope = pn_scope_resolve();
+	struct pn_scope_val *s = pn_scope_val_of(scope);
+	if (!s || s->mode == PN_MODE_OBSERVE)
+		return 1;
+	note_datagram(ctl, bpf_get_socket_cookie(skb), &to, scope, true);
+	pn_count(PN_STAT_UDP_REFUSED);
+	return 0;
+}
+
+/* A socket that nothing is held of. */
+static __always_inline int ungated_may_pass(struct __sk_buff *skb, struct pn_ctl_val *ctl)
+{
+	struct segment seg;
+	struct bpf_sock *sk = skb->sk ? bpf_sk_fullsock(skb->sk) : NULL;
+	if (!sk)
+		return 1;
+	if (sk->protocol == IPPROTO_UDP)
+		return datagram_may_pass(skb, ctl);
+	if (sk->state == TCP_SYN_SENT && ctl->gating & PN_GATING_OPAQUE && parse(skb, &seg) && seg.payload) {
+		struct pn_scope_val *s = pn_scope_val_of(pn_scope_resolve());
+		struct pn_sock_val *v = s && pn_refuses_opaque(s)
+						? bpf_sk_storage_get(&pn_sock, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE)
+						: NULL;
+		if (v) {
+			v->refused = 1;
+			ctl->gating |= PN_GATING_FULL;
+			pn_count(PN_STAT_OPAQUE_HELD);
+			return 0;
+		}
+	}
+	if (!(ctl->gating & PN_GATING_FULL))
+		return 1;
+	struct pn_sock_val *v = bpf_sk_storage_get(&pn_sock, sk, NULL, 0);
+	return !v || !v->refused || (parse(skb, &seg) && !seg.payload);
+}
+
 SEC("cgroup_skb/egress")
 int cgroup_skb__egress(struct __sk_buff *skb)
 {
@@ -72,13 +140,8 @@ int cgroup_skb__egress(struct __sk_buff *skb)
 		return 1;
 	__u64 cookie = bpf_get_socket_cookie(skb);
 	struct pn_gate_val *g = bpf_map_lookup_elem(&pn_gate, &cookie);
-	if (!g) {
-		if (!(ctl->gating & PN_GATING_FULL) || !skb->sk)
-			return 1;
-		struct bpf_sock *sk = bpf_sk_fullsock(skb->sk);
-		struct pn_sock_val *v = sk ? bpf_sk_storage_get(&pn_sock, sk, NULL, 0) : NULL;
-		return !v || !v->refused || (parse(skb, &seg) && !seg.payload);
-	}
+	if (!g)
+		return ungated_may_pass(skb, ctl);
 	if (!g->holds)
 		return 1;
 	struct pn_admit_val *a = bpf_map_lookup_elem(&pn_admit, &cookie);

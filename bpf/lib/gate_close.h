@@ -128,14 +128,8 @@ static __always_inline void commit(struct pn_ctl_val *ctl, const struct sock *sk
 	commit_offered(ctl, sk, cookie, scope, c, pos, len, 0, 0);
 }
 
-/*
- * Strict scopes: faith in a uprobe is not a control, a program can remove it. Ciphertext is compared with the plaintext that
- * was seen for it; what is not explained, beyond a small allowance (TLS 1.3 Finished, alerts, key updates), closes the gate
- * until user space admits the connection as a whole. Cleartext counts only towards known AI endpoints.
- */
-#define PN_OPAQUE_ALLOWANCE 256
+/* What the plaintext that was seen may have become at most; held against what is sent by gate/opaque.bpf.c. */
 #define PN_RECORD_OVERHEAD 40 /* most that a record adds: header, explicit nonce, tag, type                      */
-
 #define PN_RECORD_LEAST 21    /* least that it adds: TLS 1.2, ChaCha20                                           */
 
 static __always_inline void explain_records(const struct sock *sk, __u64 plain, __u64 records)
@@ -148,86 +142,6 @@ static __always_inline void explain_records(const struct sock *sk, __u64 plain, 
 static __always_inline void explain(const struct sock *sk, __u64 plain)
 {
 	explain_records(sk, plain, plain / 16384 + 1);
-}
-
-static __always_inline bool known_endpoint(const struct sock *sk)
-{
-	struct pn_conn_val v = {};
-	struct pn_endpoint_key to = {};
-	fill_tuple(&v, sk);
-	__builtin_memcpy(to.addr, v.remote_addr, 16);
-	to.port = v.remote_port;
-	to.family = v.family;
-	return bpf_map_lookup_elem(&pn_endpoint, &to) != NULL;
-}
-
-static __always_inline void close_opaque(struct pn_ctl_val *ctl, const struct sock *sk, __u64 cookie, __u32 scope,
-					 struct pn_scope_val *s)
-{
-	struct pn_admit_val *a = admit_of(cookie);
-	struct pn_gate_val *g = bpf_map_lookup_elem(&pn_gate, &cookie);
-	struct pn_conn_val *conn = bpf_map_lookup_elem(&pn_conn, &cookie);
-	__u64 now = bpf_ktime_get_boot_ns(), stream;
-
-	__u64 admitted = a ? a->pos : 0;
-	__u32 held = g ? pn_holds_left(g, admitted) : 0;
-
-	if (admitted == PN_ADMIT_ALL || (held && g->hold[0].pos == PN_OPAQUE_POS))
-		return;
-	if (conn) {
-		stream = conn->stream;
-	} else { /* no TLS call was ever seen for this socket */
-		struct pn_ctx_val nobody = {.stream = new_stream()};
-		bind(&nobody, 0, sk, cookie, PN_BIND_NESTED, scope);
-		stream = nobody.stream;
-	}
-	struct pn_gate_val fresh = {.pos = g ? g->pos : 0,
-				    .closed_boot_ns = now,
-				    .deadline_boot_ns = now + s->deadline_ns,
-				    .scope = scope,
-				    .holds = 1,
-				    .hold = {{.pos = PN_OPAQUE_POS, .seq = BPF_CORE_READ((struct tcp_sock *)sk, write_seq)}}};
-	if (held)
-		fresh.hold[0].seq = g->hold[0].seq; /* a request is held already: nothing of it may go either */
-	struct pn_ev_gate ev = {.cookie = cookie,
-				.stream = stream,
-				.pos = fresh.pos,
-				.deadline_boot_ns = fresh.deadline_boot_ns,
-				.scope = scope,
-				.fd = fd_of_syscall(),
-				.limit_seq = fresh.hold[0].seq,
-				.what = PN_GATE_OPAQUE};
-	if (bpf_map_update_elem(&pn_gate, &cookie, &fresh, BPF_ANY)) {
-		refuse_socket(ctl, sk);
-		ev.what = PN_GATE_REFUSED;
-	}
-	pn_count(PN_STAT_OPAQUE_HELD);
-	PN_EMIT_WAITED_FOR(ctl, &ev);
-}
-
-/* Called for every send of a task in a strict scope, after its plaintext, if any was seen, has been explained. */
-static __always_inline void account_strict(struct pn_ctl_val *ctl, const struct sock *sk, __u64 cookie, __u32 scope,
-					   const struct pn_records *r)
-{
-	struct pn_scope_val *s = pn_scope_val_of(scope);
-	if (!s || s->mode != PN_MODE_STRICT || s->flags & PN_SCOPE_OPAQUE_ALLOW)
-		return;
-	struct pn_sock_val *v = sock_val(sk);
-	if (!v || v->passive)
-		return;
-	/* The hook fires again for each buffer that one send fills: counting by sequence number counts each byte once. */
-	__u32 seq = BPF_CORE_READ((struct tcp_sock *)sk, write_seq);
-	if (v->looked)
-		v->queued += (__u32)(seq - v->seq);
-	v->looked = 1;
-	v->seq = seq;
-	if (r->tls)
-		v->tls = 1;
-	if (r->first)
-		v->handshake += r->handshake_bytes;
-	if (v->queued + r->total_bytes <= v->explained + v->handshake + PN_OPAQUE_ALLOWANCE || (!v->tls && !known_endpoint(sk)))
-		return;
-	close_opaque(ctl, sk, cookie, scope, s);
 }
 
 #endif

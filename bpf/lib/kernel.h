@@ -24,6 +24,8 @@
 #define SOCK_STREAM 1
 #define SOCK_DGRAM 2
 #define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define TCP_SYN_SENT 2
 #define TCP_CLOSE 7
 
 struct pt_regs { /* x86-64; uprobe context: not relocated, this is ABI                                        */
@@ -59,6 +61,9 @@ struct sock {
 struct tcp_sock {
 	__u32 write_seq;
 	__u32 copied_seq;
+	__u32 snd_una;
+	__u64 bytes_acked;
+	__u64 bytes_received;
 };
 
 struct iovec {
@@ -95,6 +100,7 @@ struct task_struct {
 	int pid;
 	int tgid;
 	__u64 start_boottime;
+	unsigned int flags;
 	int exit_code;
 	struct task_struct *group_leader;
 };
@@ -133,5 +139,12 @@ struct pn_tcp {
 
 /* 6.16 (a498ee7576de): any length of user memory into a dynptr in one call. */
 extern int bpf_probe_read_user_dynptr(const struct bpf_dynptr *ptr, __u32 off, __u32 size, const void *unsafe_ptr) __ksym __weak;
+
+/* How much the program has given to a connection so far, of what it connected itself: there the SYN is acknowledged too. */
+static __always_inline __u64 sent_offset(const struct tcp_sock *tp)
+{
+	__u64 n = tp->bytes_acked + (__u32)(tp->write_seq - tp->snd_una);
+	return n ? n - 1 : 0;
+}
 
 #endif

@@ -154,6 +154,16 @@ struct {
 	PN_PINNED;
 } pn_endpoint SEC(".maps") __weak;
 
+/* key: socket cookie · value: pn_datagram_val · writer: connect hooks, datagrams · reader: daemon · full: least recently used
+ * forgotten, its bytes are not shown · miss: no UDP that is of interest. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, PN_MAX_DATAGRAMS);
+	__type(key, __u64);
+	__type(value, struct pn_datagram_val);
+	PN_PINNED;
+} pn_datagram SEC(".maps") __weak;
+
 /* key: event kind · value: pn_loss_val per CPU · writer: emit · reader: daemon. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -214,10 +224,7 @@ struct pn_socket {
 struct pn_records {          /* what a send is made of, as TLS records                                      */
 	__u64 print[PN_PRINTS]; /* of the first application-data records                                    */
 	__u64 app_bytes;       /* application-data records, headers included                                */
-	__u64 handshake_bytes; /* of handshake, CCS and alert records                                       */
-	__u64 total_bytes;     /* left of this send                                                         */
 	__u32 app_records;
-	__u32 first;           /* nothing of it was queued before                                           */
 	__u32 tls;             /* at least one record                                                       */
 	__u32 torn;            /* one of the first records is torn between two vectors: its print is not known */
 };
@@ -245,22 +252,36 @@ struct {
 
 enum pn_plain { PN_PLAIN_UNKNOWN = 0, PN_PLAIN_HTTP, PN_PLAIN_NEVER };
 
+enum pn_first {              /* what a connection began with                                                */
+	PN_FIRST_UNSEEN,
+	PN_FIRST_TLS,        /* a handshake record, or bytes that could not be read                         */
+	PN_FIRST_OTHER,
+};
+
 struct pn_sock_val {
 	__u32 passive;       /* accepted, not connected: its process is the server                          */
 	__u32 fresh;         /* its establishment was seen: observation covers it from the first byte       */
-	__u32 refused;       /* a gated write found pn_gate full: payload does not leave any more           */
-	__u32 tls;           /* a TLS record was seen                                                       */
+	__u32 refused;       /* it may not be judged any more: payload does not leave                       */
 	__u16 plain;         /* enum pn_plain: does its process speak cleartext HTTP on it?                  */
 	__u16 plain_tries;   /* sends that were looked at for that                                          */
-	__u32 _pad0;
-	__u64 explained;     /* strict scopes: most ciphertext that the plaintext seen can have made        */
-	__u64 handshake;     /* bytes of handshake, CCS and alert records                                   */
-	__u64 queued;        /* all bytes given to TCP since the first look, by sequence number …           */
-	__u32 seq;           /* … which stood here at the last look                                         */
+	__u32 first;         /* enum pn_first                                                               */
+	__u32 told;          /* bytes of its beginning that user space was given                            */
+	/* Scopes that refuse what nobody can read (gate/opaque.bpf.c): */
 	__u32 looked;
+	__u64 explained;     /* most ciphertext that the plaintext seen can have made                       */
+	__u64 base;          /* offset at the first look: what was sent before is nobody's                  */
+	__u64 handshake;     /* bytes of handshake, CCS and alert records since                             */
+	__u64 app_bytes;     /* of application records, until `talking`                                     */
+	__u64 walked;        /* records were followed up to here; in the middle of one:                     */
+	__u32 left;          /* … so much of it is to come                                                  */
+	__u16 length;
+	__u8 type;
+	__u8 have;           /* bytes of its header                                                         */
+	__u32 tls;           /* a TLS record was seen, or something that could not be read                  */
+	__u32 talking;       /* the handshake is over: nothing counts as one any more                       */
 };
 
-/* key: socket · value: pn_sock_val · writer: sockops, tls_calls, plain_io · reader: bind, egress · miss: the socket is older than the programs. */
+/* key: socket · value: pn_sock_val · writer: sockops, client_hello, plain_io, tls_calls, opaque · reader: bind, egress · miss: the socket is older than the programs. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

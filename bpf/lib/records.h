@@ -23,28 +23,62 @@ static __always_inline __u64 print_of(const __u8 *record)
 #define PN_IOVECS 8
 #define PN_RECORDS 24 /* walked per send: a full send buffer holds more, but the first ones decide            */
 
-struct walk {
+/* The program's own memory that a send takes its bytes from. */
+struct vectors {
 	__u64 at, end;           /* in the current vector                                                   */
 	const struct iovec *vec; /* NULL: one plain buffer                                                  */
 	__u32 vecs, i;
+};
+
+/* False: the bytes are not in the program's memory (sendfile, splice). */
+static __always_inline bool first_vector(const struct msghdr *msg, struct vectors *v)
+{
+	const struct iov_iter *it = &msg->msg_iter;
+	__u8 type = BPF_CORE_READ(it, iter_type);
+	__u64 offset = BPF_CORE_READ(it, iov_offset);
+
+	*v = (struct vectors){.vecs = 1};
+	if (bpf_core_enum_value_exists(enum iter_type, ITER_UBUF) && type == bpf_core_enum_value(enum iter_type, ITER_UBUF)) {
+		v->at = (__u64)BPF_CORE_READ(it, ubuf) + offset;
+		v->end = v->at + BPF_CORE_READ(it, count);
+	} else if (type == bpf_core_enum_value(enum iter_type, ITER_IOVEC)) {
+		struct iovec first = {};
+		v->vec = BPF_CORE_READ(it, __iov);
+		v->vecs = (__u32)BPF_CORE_READ(it, nr_segs);
+		bpf_probe_read_kernel(&first, sizeof(first), v->vec);
+		v->at = (__u64)first.iov_base + offset;
+		v->end = (__u64)first.iov_base + first.iov_len;
+	} else {
+		return false;
+	}
+	return true;
+}
+
+/* Past the end of a vector: goes on in the next one, at the same distance. */
+static __always_inline bool next_vector(struct vectors *v)
+{
+	struct iovec next = {};
+	__u64 over = v->at - v->end;
+	if (!v->vec || ++v->i >= v->vecs || v->i >= PN_IOVECS)
+		return false;
+	bpf_probe_read_kernel(&next, sizeof(next), v->vec + v->i);
+	v->at = (__u64)next.iov_base + over;
+	v->end = (__u64)next.iov_base + next.iov_len;
+	return true;
+}
+
+struct walk {
+	struct vectors in;
 	struct pn_records *out;
 };
 
 static long walk_record(__u32 index, struct walk *w)
 {
-	struct iovec v = {};
 	__u8 h[5];
 
-	if (w->at >= w->end) { /* a record may begin in the next vector, or reach into it */
-		__u64 over = w->at - w->end;
-		if (!w->vec || ++w->i >= w->vecs || w->i >= PN_IOVECS)
-			return 1;
-		bpf_probe_read_kernel(&v, sizeof(v), w->vec + w->i);
-		w->at = (__u64)v.iov_base + over;
-		w->end = (__u64)v.iov_base + v.iov_len;
-		return 0;
-	}
-	if (bpf_probe_read_user(h, sizeof(h), (const void *)w->at))
+	if (w->in.at >= w->in.end) /* a record may begin in the next vector, or reach into it */
+		return !next_vector(&w->in);
+	if (bpf_probe_read_user(h, sizeof(h), (const void *)w->in.at))
 		return 1;
 	if (h[0] < 0x14 || h[0] > 0x17 || h[1] != 3)
 		return 1;
@@ -52,43 +86,23 @@ static long walk_record(__u32 index, struct walk *w)
 	w->out->tls = 1;
 	if (h[0] == 0x17) {
 		__u32 n = w->out->app_records++;
-		if (n < PN_PRINTS && w->at + PN_PRINT_AT + sizeof(__u64) <= w->end)
-			w->out->print[n & (PN_PRINTS - 1)] = print_of((const __u8 *)w->at);
+		if (n < PN_PRINTS && w->in.at + PN_PRINT_AT + sizeof(__u64) <= w->in.end)
+			w->out->print[n & (PN_PRINTS - 1)] = print_of((const __u8 *)w->in.at);
 		else if (n < PN_PRINTS)
 			w->out->torn = 1;
 		w->out->app_bytes += len;
-	} else {
-		w->out->handshake_bytes += len;
 	}
-	w->at += len;
+	w->in.at += len;
 	return 0;
 }
 
 static __always_inline void walk_records(const struct msghdr *msg, struct pn_records *out)
 {
-	const struct iov_iter *it = &msg->msg_iter;
-	struct walk w = {.vecs = 1, .out = out};
-	__u8 type = BPF_CORE_READ(it, iter_type);
-	__u64 offset = BPF_CORE_READ(it, iov_offset);
+	struct walk w = {.out = out};
 
 	__builtin_memset(out, 0, sizeof(*out));
-	out->total_bytes = BPF_CORE_READ(it, count);
-	out->first = !offset;
-
-	if (bpf_core_enum_value_exists(enum iter_type, ITER_UBUF) && type == bpf_core_enum_value(enum iter_type, ITER_UBUF)) {
-		w.at = (__u64)BPF_CORE_READ(it, ubuf) + offset;
-		w.end = w.at + out->total_bytes;
-	} else if (type == bpf_core_enum_value(enum iter_type, ITER_IOVEC)) {
-		struct iovec v = {};
-		w.vec = BPF_CORE_READ(it, __iov);
-		w.vecs = (__u32)BPF_CORE_READ(it, nr_segs);
-		bpf_probe_read_kernel(&v, sizeof(v), w.vec);
-		w.at = (__u64)v.iov_base + offset;
-		w.end = (__u64)v.iov_base + v.iov_len;
-	} else {
-		return;
-	}
-	bpf_loop(PN_RECORDS, walk_record, &w, 0);
+	if (first_vector(msg, &w.in))
+		bpf_loop(PN_RECORDS, walk_record, &w, 0);
 }
 
 static __always_inline bool has_print(const struct pn_records *r, __u64 print)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Which enforcement scope the current task belongs to: its process, else its cgroup (deepest entry wins), else scope 0. A process
- * that nobody has looked at since its birth has its parent's scope; if that does not gate, the cgroup it was put into counts first.
+ * that nobody has looked at since its birth (then it has its parent's scope) or since it was moved: if its scope does not gate, the
+ * cgroup it was put into counts first.
  */
 #ifndef PENSTOCK_SCOPE_H
 #define PENSTOCK_SCOPE_H
@@ -60,6 +61,12 @@ static __always_inline __u32 pn_scope_here(const struct pn_ctl_val *ctl)
 static __always_inline struct pn_scope_val *pn_scope_val_of(__u32 scope)
 {
 	return bpf_map_lookup_elem(&pn_scope, &scope);
+}
+
+/* Ciphertext without plaintext waits for a verdict here. */
+static __always_inline bool pn_refuses_opaque(const struct pn_scope_val *s)
+{
+	return s->mode != PN_MODE_OBSERVE && !(s->flags & PN_SCOPE_OPAQUE_ALLOW);
 }
 
 static __always_inline bool pn_daemon_away(const struct pn_ctl_val *ctl, __u64 now)

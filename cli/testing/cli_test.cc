@@ -264,17 +264,20 @@ TEST_F(CliTest, Policies) {
 
 TEST_F(CliTest, CoverageAndHeldAndPrices) {
   control_.answers["ListCoverage"] =
-      R"({"rows":[{"pid":5,"exe":"/usr/bin/python3","runtime":"openssl","state":"covered","plaintext_bytes":"12345"},
-    {"pid":6,"exe":"/opt/x","state":"opaque","opaque_bytes":"99","reason":"no TLS library was recognised"}]})";
+      R"({"rows":[{"pid":5,"exe":"/usr/bin/python3","target":"api.openai.com","runtime":"openssl","state":"covered",
+      "plaintext_bytes":"12345"},{"pid":6,"exe":"/opt/x","target":"192.0.2.1:8443","state":"opaque","opaque_bytes":"99",
+      "estimated_opaque_tokens":"24","reason":"unknown_tls","hint":"use another one"}]})";
   control_.answers["ListHeld"] =
       R"({"held":[{"exchange":"4711","agent":"crawler","model":"gpt-5","reason":"budget","policy":"team","rule":"daily","estimated_nano_usd":"31200000"}]})";
   control_.answers["ListPrices"] =
       R"({"prices":[{"provider":"openai","model":"gpt-5-mini","input_nano_usd_per_million":"250000000","output_nano_usd_per_million":"2000000000"}]})";
   serve();
-  EXPECT_EQ(run({"coverage"}).out,
-            "PID  EXE               RUNTIME  STATE     SEEN  UNSEEN  REASON\n"
-            "  5  /usr/bin/python3  openssl  covered  12.3k       0\n"
-            "  6  /opt/x            –        opaque       0      99  no TLS library was recognised\n");
+  const auto coverage = run({"coverage"});
+  EXPECT_EQ(coverage.out,
+            "PID  EXE               TARGET          RUNTIME  STATE     SEEN  UNSEEN  ~TOKENS  SINCE  REASON\n"
+            "  5  /usr/bin/python3  api.openai.com  openssl  covered  12.3k       0           –\n"
+            "  6  /opt/x            192.0.2.1:8443  –        opaque       0      99       24  –      unknown_tls\n");
+  EXPECT_THAT(coverage.err, HasSubstr("unknown_tls: use another one"));
   EXPECT_EQ(run({"coverage", "--gaps", "-o", "jsonl"}).out.find("python3"), std::string::npos);
   EXPECT_THAT(run({"held"}).out, HasSubstr("4711  crawler  gpt-5   $0.0312"));
   EXPECT_EQ(run({"prices", "gpt-5-mini"}).out,

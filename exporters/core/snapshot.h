@@ -35,7 +35,8 @@ struct Snapshot {
   };
   struct Opaque {
     std::string ns, runtime, reason;
-    std::uint64_t bytes = 0;
+    std::uint64_t bytes = 0, connections = 0;
+    std::uint64_t estimated_tokens = 0;
   };
   struct Lost {
     std::string stage, kind;  // where (kernel, ring, tracker, …), what (data, gate, conn_open, …)

@@ -126,6 +126,12 @@ void append_snapshot(std::string& out, const Snapshot& s, std::size_t max_series
   each(out, Metric::kOpaque, s.opaque, [](Samples& to, const Snapshot::Opaque& o) {
     to.add({o.ns, o.runtime, o.reason}, fmt::to_string(o.bytes));
   });
+  each(out, Metric::kOpaqueConnections, s.opaque, [](Samples& to, const Snapshot::Opaque& o) {
+    to.add({o.ns, o.runtime, o.reason}, fmt::to_string(o.connections));
+  });
+  each(out, Metric::kOpaqueTokens, s.opaque, [](Samples& to, const Snapshot::Opaque& o) {
+    to.add({o.ns, o.runtime, o.reason}, fmt::to_string(o.estimated_tokens));
+  });
   each(out, Metric::kEventsLost, s.events_lost, [](Samples& to, const Snapshot::Lost& l) {
     to.add({l.stage, l.kind}, fmt::to_string(l.count));
   });

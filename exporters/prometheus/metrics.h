@@ -119,6 +119,10 @@ enum class MetricType { kCounter, kGauge, kHistogram };
     "Share of the bytes to and from AI endpoints whose plaintext was seen")                                            \
   X(kOpaque, "penstock_opaque_bytes_total", kCounter, "namespace runtime reason",                                      \
     "Bytes to and from AI endpoints whose plaintext was not seen")                                                     \
+  X(kOpaqueConnections, "penstock_opaque_connections_total", kCounter, "namespace runtime reason",                     \
+    "Connections to AI endpoints on which something was not seen")                                                     \
+  X(kOpaqueTokens, "penstock_opaque_estimated_tokens_total", kCounter, "namespace runtime reason",                     \
+    "Tokens that the bytes not seen may have been: a quarter of them")                                                 \
   X(kEventsLost, "penstock_events_lost_total", kCounter, "stage kind", "Events that found no room, by stage")          \
   X(kGaps, "penstock_gaps_total", kCounter, "protocol", "Holes in observed connections")                               \
   X(kBpfErrors, "penstock_bpf_errors_total", kCounter, "site errno", "Failures inside BPF programs")                   \

@@ -64,7 +64,7 @@ Snapshot full_snapshot() {
   s.breaches = {{"team", "daily", "hold", 3}};
   s.held = {{"budget", 2}};
   s.coverage = {{"research", "openssl", 3, 1}, {"", "go", 0, 0}};
-  s.opaque = {{"research", "openssl", "ktls", 1}};
+  s.opaque = {{"research", "openssl", "ktls", 8, 1, 2}};
   s.events_lost = {{"ring", "data", 9}};
   s.gaps = {{"http1", 1}};
   s.bpf_errors = {{"tls_calls.bpf.c:12", 14, 1}};

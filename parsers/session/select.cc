@@ -36,6 +36,20 @@ std::string_view configured_provider(const Endpoint& endpoint, const RequestHead
   return endpoint.provider;
 }
 
+std::string_view provider_of_server(const Endpoint& endpoint, std::string_view name) {
+  RequestHead head;
+  head.host = name;
+  head.port = endpoint.port;
+  Endpoint by_name_only = endpoint;
+  by_name_only.provider.clear();
+  if (const std::string_view configured = configured_provider(by_name_only, head); !configured.empty()) {
+    // Of the map behind `endpoint.names`, which outlives this call.
+    return configured;
+  }
+  const Claimed claimed = strongest({}, head);
+  return claimed.claim >= Claim::kPattern ? claimed.provider->name : std::string_view();
+}
+
 Selection select(std::string_view configured, const RequestHead& head) {
   const Claimed claimed = strongest(configured, head);
   const bool known_host = claimed.claim >= Claim::kPort;

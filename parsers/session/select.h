@@ -24,6 +24,9 @@ Selection select(std::string_view configured, const RequestHead& head);
 Selection select_by_body(const RequestHead& head, Json body, const AgentProtocol* before);
 // Whose host it is; null: nobody's by name.
 const Provider* select_host(std::string_view configured, const RequestHead& head);
+// Whose server is asked for by this name alone (the SNI of a connection): of the configuration, else of a provider's
+// hosts; empty: nobody's.
+std::string_view provider_of_server(const Endpoint& endpoint, std::string_view name);
 // The WebSocket that this request opens; null: none of ours.
 std::unique_ptr<Conversation> select_conversation(std::string_view configured, const RequestHead& head,
                                                   const Provider** provider);

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "parsers/wire/tls_hello/tls_hello.h"
 #include "tests/bpf/tls_peer.h"
 #include "userspace/base/clock.h"
 #include "userspace/capture/kernel.h"
@@ -44,6 +45,12 @@ class Collector final : public capture::EventSink {
   void on_exec(const pn_ev_exec& event) override { execs.push_back(event); }
   void on_exit(const pn_ev_exit& event) override { exits.push_back(event); }
   void on_mmap(const pn_ev_mmap&) override {}
+  void on_hello(const pn_ev_hello& event, std::span<const std::uint8_t> payload) override {
+    hellos[event.cookie].push_back(event);
+    beginnings[event.cookie].feed(event.pos, payload);
+  }
+  void on_moved(const pn_ev_moved&) override {}
+  void on_wire_end(const pn_ev_wire_end& event) override { wire_ends[event.cookie] = event; }
   void on_malformed(std::span<const std::uint8_t>) override { ADD_FAILURE() << "malformed record"; }
 
   // The plaintext of one connection and direction, put together by position; '?' where bytes are missing.
@@ -67,6 +74,9 @@ class Collector final : public capture::EventSink {
   std::vector<pn_ev_fork> forks;
   std::vector<pn_ev_exec> execs;
   std::vector<pn_ev_exit> exits;
+  std::map<std::uint64_t, std::vector<pn_ev_hello>> hellos;  // by cookie, as are the next two
+  std::map<std::uint64_t, parsers::wire::tls_hello::FirstBytes> beginnings;
+  std::map<std::uint64_t, pn_ev_wire_end> wire_ends;
 };
 
 // Loads the programs for each test and takes them away after it; this process can be put into a gated scope.

@@ -150,6 +150,11 @@ class Daemon:
     def held(self):
         return self.get('held').get('held', [])
 
+    def coverage(self, **fields):
+        """Rows of `penstock coverage`, narrowed to the given field values."""
+        rows = json.loads(self.must('coverage', '-o', 'json')).get('rows', [])
+        return [r for r in rows if all(r.get(k) == v for k, v in fields.items())]
+
     def kill9(self):
         self.process.kill()
         self.process.wait()
@@ -266,10 +271,10 @@ class Case(unittest.TestCase):
         self.addCleanup(scope.remove)
         return scope
 
-    def client(self, kind, requests, api=None, scope=None, clear=False, **plan):
+    def client(self, kind, requests, api=None, scope=None, clear=False, base=None, **plan):
         api = api or {**rig.CLIENTS, **rig.RUNTIMES, **rig.EVASIONS}[kind][2][0]
         host = rig.host_of(kind, api)
-        base = self.provider.clear_base(host) if clear else self.provider.base(host)
+        base = base or (self.provider.clear_base(host) if clear else self.provider.base(host))
         client = rig.Client(kind, base, self.provider.ca, requests, api=api,
                             cgroup=scope.directory if scope else None, **plan)
         self.addCleanup(client.stop)

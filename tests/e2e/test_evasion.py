@@ -1,5 +1,33 @@
-"""Programs that try to get out of sight: in a strict scope each is read and judged, or delivers not one byte of a request."""
+"""Programs that try to get out of sight: each is read, or shown as opaque with its reason; in a strict scope each is read and judged,
+or delivers not one byte of a request."""
+import socket
+import subprocess
+import urllib.request
+
 import harness
+import rig
+
+OPAQUE_REASONS = {'unknown_tls', 'no_probe', 'probe_removed', 'not_examined', 'foreign_send'}
+NATIVE = ('direct', 'direct,nosni', 'split', 'split,nosni', 'sendfile', 'io_uring', 'io_uring,nosni')
+# Sends a datagram that looks like nothing, connected or not; `enter` is a cgroup to go to between connecting and sending.
+DATAGRAM = '''
+import os, socket, sys
+how, enter = sys.argv[1:]
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sent = 0
+try:
+    if how == 'connected':
+        s.connect(('127.0.0.1', 443))
+    if enter:
+        with open(enter + '/cgroup.procs', 'w') as f:
+            f.write('0')
+    for _ in range(3):
+        sent += s.send(b'q' * 1200) if how == 'connected' else s.sendto(b'q' * 1200, ('127.0.0.1', 443))
+except PermissionError:
+    pass
+print(sent, flush=True)
+sys.stdin.read()
+'''
 
 
 class Evasion(harness.Case):
@@ -9,10 +37,16 @@ class Evasion(harness.Case):
                                    'rules:\n  - { deny: { model: "gpt-4o" } }\n')
         return scope, self.observe()
 
-    def run_client(self, scope, evasion):
-        requests = [{'id': f'{evasion}-{i}', 'model': 'gpt-4o'} for i in range(4)]
-        client = self.client('python_evasive', requests, scope=scope, evasion=evasion, prompt_bytes=20_000)
+    def run_client(self, scope, evasion, kind='python_evasive', count=4, base=None, **plan):
+        requests = [{'id': f'{evasion}-{i}', 'model': 'gpt-4o'} for i in range(count)]
+        if kind == 'native':
+            plan['evade'] = rig.evade()
+        client = self.client(kind, requests, scope=scope, evasion=evasion, prompt_bytes=20_000, base=base, **plan)
         return client, client.finish()
+
+    def wait_coverage(self, **fields):
+        coverage = self.daemon.coverage
+        return rig.wait_until(lambda: coverage(**fields), lambda: f'coverage {fields}; shown: {coverage()}')[0]
 
     def assert_nothing_arrived(self, answers):
         for answer in answers.values():
@@ -20,6 +54,8 @@ class Evasion(harness.Case):
         self.assertEqual(self.provider.events('request'), [])
         for connection in self.provider.connections().values():
             self.assertEqual((connection['plain_bytes'], connection['leftover_bytes']), (0, 0), connection)
+
+    # ---- refused ----
 
     def test_a_program_that_removes_its_probes(self):
         scope, observer = self.begin()
@@ -29,6 +65,8 @@ class Evasion(harness.Case):
         self.assert_nothing_arrived(answers)
         denied = observer.wait(len(answers), pid=client.pid)
         self.assertEqual({(e['verdict']['action'], e['verdict']['reason']) for e in denied}, {('deny', 'opaque')})
+        row = self.wait_coverage(pid=client.pid)
+        self.assertEqual((row['state'], row['refused_connections']), ('refused', len(answers)), row)
 
     def test_a_private_copy_of_the_library(self):
         scope, observer = self.begin()
@@ -36,3 +74,107 @@ class Evasion(harness.Case):
         self.assert_nothing_arrived(answers)
         for exchange in observer.wait(len(answers), pid=client.pid):
             self.assertEqual(exchange['verdict']['action'], 'deny')
+
+    def test_a_library_of_its_own_and_other_ways_to_send(self):
+        scope, observer = self.begin()
+        for evasion in NATIVE:
+            with self.subTest(evasion=evasion):
+                _, answers = self.run_client(scope, evasion, 'native', count=2)
+                self.assert_nothing_arrived(answers)
+                for answer in answers.values():
+                    for exchange in observer.wait(pid=answer['pid']):
+                        self.assertEqual(exchange['verdict']['action'], 'deny')
+
+    def test_a_server_that_is_known_by_its_name_alone(self):
+        self.endpoints = lambda: ''
+        scope, _ = self.begin()
+        for evasion in ('direct', 'split', 'sendfile'):
+            with self.subTest(evasion=evasion):
+                _, answers = self.run_client(scope, evasion, 'native', count=1, base=self.provider.base('api.openai.com'))
+                self.assert_nothing_arrived(answers)
+
+    def test_sockets_of_before_and_of_others(self):
+        scope, observer = self.begin()
+        for evasion in ('premade', 'passed'):
+            with self.subTest(evasion=evasion):
+                client, answers = self.run_client(None, evasion, enter=scope.directory)
+                self.assert_nothing_arrived(answers)
+                for exchange in observer.wait(len(answers), pid=client.pid):
+                    self.assertEqual((exchange['verdict']['action'], exchange['request_model']), ('deny', 'gpt-4o'))
+
+    # ---- shown ----
+
+    def test_what_is_not_read_is_shown(self):
+        self.start_daemon()
+        observer = self.observe()
+        seen = {}
+        for evasion in ('restore', 'copy'):
+            client, answers = self.run_client(None, evasion)
+            seen[evasion] = self.read_or_shown(observer, client.pid, answers)
+        for evasion in NATIVE:
+            _, answers = self.run_client(None, evasion, 'native', count=1)
+            seen[evasion] = self.read_or_shown(observer, answers[f'{evasion}-0']['pid'], answers)
+        self.assertEqual(seen['restore'], 'probe_removed', seen)
+        self.assertEqual(seen['sendfile'], 'foreign_send', seen)
+        with urllib.request.urlopen(f'http://127.0.0.1:{self.daemon.port}/metrics') as page:
+            self.assertIn('penstock_opaque_bytes_total{namespace="",runtime="openssl",reason="probe_removed"}', page.read().decode())
+
+    def read_or_shown(self, observer, pid, answers):
+        """'' when every request was read, else why not."""
+        for answer in answers.values():
+            self.assertIsNone(answer['error'], answer)
+        sent = sum(e['body_bytes'] for name in answers for e in self.provider.events('request', id=name))
+
+        def settled():
+            rows = [r for r in self.daemon.coverage(pid=pid) if r['state'] == 'opaque' and r['opaque_bytes'] >= sent]
+            return rows or (len(observer.find(pid=pid, status=200)) == len(answers) and self.daemon.coverage(pid=pid, state='covered'))
+        row = rig.wait_until(settled, lambda: f'pid {pid}: {self.daemon.coverage(pid=pid)}, {observer.find(pid=pid)}')[0]
+        self.assertTrue(row['target'].endswith(f':{self.provider.port}'), row)
+        if row['state'] == 'covered':
+            return ''
+        self.assertIn(row['reason'], OPAQUE_REASONS)
+        self.assertTrue(row['hint'])
+        self.assertGreater(row['estimated_opaque_tokens'], 0)
+        return row['reason']
+
+    def test_a_connection_that_is_read_is_covered(self):
+        self.start_daemon()
+        self.observe()
+        client = self.client('node_fetch', [{'id': f'c-{i}'} for i in range(3)], wait=True)
+        client.go(2)
+        self.assertIsNone(client.answer('c-1')['error'])
+        row = self.wait_coverage(pid=client.pid)  # while it is open
+        self.assertEqual((row['state'], row['runtime'], row['sni'], row['alpn'], row['provider'], row['opaque_bytes']),
+                         ('covered', 'openssl', 'fake.test', 'http/1.1', 'openai', 0), row)
+        client.go()
+        client.finish()
+
+    # ---- QUIC ----
+
+    def datagrams(self, how, scope=None, enter=None):
+        process = rig.spawn([rig.PYTHON, '-c', DATAGRAM, how, enter.directory if enter else ''], scope and scope.directory,
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.addCleanup(process.communicate)
+        return process.pid, int(process.stdout.readline())
+
+    def test_datagrams_to_port_443(self):
+        scope, _ = self.begin()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+            receiver.bind(('127.0.0.1', 443))
+            receiver.setblocking(False)
+            for how in ('connected', 'unconnected'):
+                with self.subTest(how=how):
+                    _, sent = self.datagrams(how, scope)
+                    self.assertEqual(sent, 0)
+                    pid, sent = self.datagrams(how, enter=scope)
+                    self.assertEqual(sent, 0)
+                    row = self.wait_coverage(pid=pid)
+                    self.assertEqual((row['state'], row['reason'], row['opaque_bytes']), ('refused', 'quic', 0), row)
+                    self.assertRaises(BlockingIOError, receiver.recv, 2000)
+                    pid, sent = self.datagrams(how)
+                    self.assertEqual(sent, 3600)
+                    row = self.wait_coverage(pid=pid)
+                    self.assertEqual((row['state'], row['reason'], row['target'], row['opaque_bytes']),
+                                     ('opaque', 'quic', '127.0.0.1:443', 3600), row)
+                    for _ in range(3):
+                        self.assertEqual(len(receiver.recv(2000)), 1200)

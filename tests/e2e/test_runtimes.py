@@ -41,6 +41,11 @@ class Runtimes(harness.Case):
         answers = self.step(clients, 0)
         answers.update(self.step(clients, 1))
         self.assert_observed(observer, answers)
+        rows = self.daemon.coverage()
+        self.assertGreaterEqual(len(rows), len(clients))
+        for row in rows:
+            with self.subTest(exe=row['exe'], target=row['target']):
+                self.assertEqual((row['state'], row['opaque_bytes'], row['refused_connections']), ('covered', 0, 0), row)
 
     def attached(self, kinds):
         clients = self.clients('attached', 3, kinds)

@@ -53,7 +53,7 @@ RUNTIMES = {
 CLEARTEXT = ('curl', 'curl_h2', 'wget', 'python_sync', 'python_asyncio', 'node_fetch', 'node_https', 'openai_sdk', 'anthropic_sdk',
              'bun', 'deno', 'go')
 # Runs that try not to be seen.
-EVASIONS = {'python_evasive': ('python', 'python_evasive.py', ('chat',))}
+EVASIONS = {'python_evasive': ('python', 'python_evasive.py', ('chat',)), 'native': ('python', 'native.py', ('chat',))}
 MODELS = {'chat': 'gpt-4o-mini', 'responses': 'gpt-4o', 'messages': 'claude-haiku-4-5'}
 
 
@@ -92,6 +92,20 @@ def go_client(name):
         partial = f'{target}.{os.getpid()}'
         subprocess.run(['go', 'build', *flags, '-o', partial, '.'], cwd=source, check=True,
                        env={**os.environ, 'CGO_ENABLED': '0', 'GOCACHE': str(folder / 'cache'), 'GOFLAGS': '-mod=mod', 'GOPROXY': 'off'})
+        os.rename(partial, target)
+    return str(target)
+
+
+def evade():
+    """The client with an OpenSSL of its own inside, stripped; built once per version of its source."""
+    source, folder = WORKLOADS / 'native/evade.c', ROOT / '.deps/native'
+    target = folder / f'evade-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}'
+    if not target.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = f'{target}.{os.getpid()}'
+        # The linker warns that name lookups need the shared C library: none are made.
+        subprocess.run(['gcc', '-O2', '-Wall', '-Wextra', '-static', '-s', '-o', partial, source, '-lssl', '-lcrypto'], check=True,
+                       stderr=subprocess.PIPE)
         os.rename(partial, target)
     return str(target)
 

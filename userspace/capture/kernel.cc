@@ -386,9 +386,9 @@ bool Kernel::resumed() const { return impl_->before.has_value(); }
 
 KernelMaps Kernel::maps() const {
   const auto& m = impl_->skeleton->maps;
-  return {bpf_map__fd(m.pn_ctl),    bpf_map__fd(m.pn_scope),    bpf_map__fd(m.pn_proc),
-          bpf_map__fd(m.pn_cgroup), bpf_map__fd(m.pn_conn),     bpf_map__fd(m.pn_gate),
-          bpf_map__fd(m.pn_admit),  bpf_map__fd(m.pn_endpoint), impl_->control};
+  return {bpf_map__fd(m.pn_ctl),      bpf_map__fd(m.pn_scope), bpf_map__fd(m.pn_proc),  bpf_map__fd(m.pn_cgroup),
+          bpf_map__fd(m.pn_conn),     bpf_map__fd(m.pn_gate),  bpf_map__fd(m.pn_admit), bpf_map__fd(m.pn_endpoint),
+          bpf_map__fd(m.pn_datagram), impl_->control};
 }
 
 EventSource& Kernel::events() { return impl_->ring; }

@@ -39,6 +39,11 @@ void send(EventSink& sink, const pn_ev_data& event, Record record) {
   if (payload.size() < event.len) return sink.on_malformed(record);
   sink.on_data(event, payload.first(event.len));
 }
+void send(EventSink& sink, const pn_ev_hello& event, Record record) {
+  const Record payload = record.subspan(sizeof event);
+  if (payload.size() < event.len) return sink.on_malformed(record);
+  sink.on_hello(event, payload.first(event.len));
+}
 void send(EventSink& sink, const pn_ev_bind& event, Record) { sink.on_bind(event); }
 void send(EventSink& sink, const pn_ev_gate& event, Record) { sink.on_gate(event); }
 void send(EventSink& sink, const pn_ev_withdraw& event, Record) { sink.on_withdraw(event); }
@@ -47,6 +52,8 @@ void send(EventSink& sink, const pn_ev_fork& event, Record) { sink.on_fork(event
 void send(EventSink& sink, const pn_ev_exec& event, Record) { sink.on_exec(event); }
 void send(EventSink& sink, const pn_ev_exit& event, Record) { sink.on_exit(event); }
 void send(EventSink& sink, const pn_ev_mmap& event, Record) { sink.on_mmap(event); }
+void send(EventSink& sink, const pn_ev_wire_end& event, Record) { sink.on_wire_end(event); }
+void send(EventSink& sink, const pn_ev_moved& event, Record) { sink.on_moved(event); }
 
 void deliver(EventSink& sink, Record record) {
   const pn_ev_hdr* hdr = header_of(record);

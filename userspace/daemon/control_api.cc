@@ -310,12 +310,8 @@ api::RunSummary ControlApi::summary(const Run& run) const {
       *out.add_budgets() = state_of(status);
     }
   }
-  d_.subjects_->for_each_process([&](const model::Subject& subject) {
-    if (subject.run != run.id) return;
-    std::vector<api::CoverageRow> rows;
-    coverage_of(subject, rows);
-    for (api::CoverageRow& row : rows) *out.add_coverage() = std::move(row);
-  });
+  for (api::CoverageRow& row : coverage_of([&](const model::Subject& subject) { return subject.run == run.id; }))
+    *out.add_coverage() = std::move(row);
   *out.mutable_losses() = losses();
   return out;
 }

@@ -1,6 +1,7 @@
 // The control API, answered from the daemon's parts. Pipeline thread only (the server posts through the executor).
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -64,7 +65,8 @@ class ControlApi final : public api::Control {
   base::Result<> make_durable();
   api::BudgetList states_of(const std::vector<ledger::BudgetId>& budgets, const std::optional<std::string>& key) const;
   api::RunSummary summary(const Run& run) const;
-  void coverage_of(const model::Subject& subject, std::vector<api::CoverageRow>& rows) const;
+  std::vector<api::CoverageRow> coverage_of(const std::function<bool(const model::Subject&)>& wanted) const;
+  void images_of(const model::Subject& subject, std::vector<api::CoverageRow>& rows) const;
   // Somebody or something that a selector can mean exists.
   bool selects_anything(const api::Selector& selector) const;
 

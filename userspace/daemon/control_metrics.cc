@@ -98,6 +98,16 @@ exporters::Snapshot ControlApi::snapshot() {
   for (const pipeline::HeldView& view : d_.pipeline_->held()) ++held[view.pending->held_verdict.reason];
   for (const auto& [reason, count] : held) out.held.push_back({reason, count});
 
+  pipeline::Coverage& coverage = d_.pipeline_->coverage();
+  coverage.refresh();
+  for (const auto& [key, share] : coverage.shares())
+    out.coverage.push_back({key.first, key.second, share.plaintext_bytes, share.opaque_bytes});
+  for (const auto& [key, meter] : coverage.opaque()) {
+    const auto& [ns, runtime, reason] = key;
+    out.opaque.push_back(
+        {ns, runtime, reason, meter.bytes, meter.connections, pipeline::tokens_of_opaque(meter.bytes)});
+  }
+
   const capture::KernelSnapshot& kernel = d_.pipeline_->kernel();
   for (std::size_t kind = 0; kind < kernel.loss.size(); ++kind) {
     const pn_loss_val& lost = kernel.loss[kind];
@@ -175,6 +185,7 @@ base::Result<api::CounterList> ControlApi::list_counters(const api::Peer&, const
   add("loss_resyncs", p.loss_resyncs);
   add("endpoints_learnt", p.endpoints_learnt);
   add("endpoints_refused", p.endpoints_refused);
+  add("killed_by_name", p.killed_by_name);
   add("process_control_errors", p.control_errors);
 
   const tracker::Counters& t = d_.pipeline_->tracker().counters();

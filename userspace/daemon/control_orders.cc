@@ -1,4 +1,4 @@
-// Budgets, kill switches, held requests, and the tables of coverage, counters and prices.
+// Budgets, kill switches, held requests, and the tables of prices.
 #include <fmt/format.h>
 #include <pwd.h>
 
@@ -285,54 +285,7 @@ base::Result<api::HeldList> ControlApi::list_held(const api::Peer&, const api::L
   return out;
 }
 
-// ---- coverage, counters, prices ------------------------------------------------------------------------------------
-
-void ControlApi::coverage_of(const model::Subject& subject, std::vector<api::CoverageRow>& rows) const {
-  std::uint64_t connections = 0;
-  for (const pipeline::Connection* connection : d_.pipeline_->connections()) {
-    if (connection->info().socket.tgid == subject.process.pid) ++connections;
-  }
-  for (const auto& image : d_.probes_->discovery().images_of(subject.process.pid)) {
-    const auto row = [&](const std::string& runtime) {
-      api::CoverageRow made;
-      made.set_pid(subject.process.pid);
-      made.set_exe(subject.exe);
-      if (!subject.agent.empty()) made.set_agent(subject.agent);
-      made.set_runtime(runtime);
-      made.set_connections(connections);
-      made.set_image(image.path);
-      return made;
-    };
-    const std::string failure = d_.probes_->failure(image.id);
-    for (const auto& plan : image.analysis.plans) {
-      if (!plan.sees_plaintext()) continue;
-      api::CoverageRow covered = row(plan.runtime);
-      covered.set_state(failure.empty() ? "covered" : "unsupported");
-      if (!failure.empty()) {
-        covered.set_reason(failure);
-      } else if (!plan.note.empty()) {
-        covered.set_reason(plan.note);
-      }
-      rows.push_back(std::move(covered));
-    }
-    for (const auto& miss : image.analysis.misses) {
-      api::CoverageRow missed = row(miss.runtime);
-      missed.set_state("unsupported");
-      missed.set_reason(miss.reason);
-      rows.push_back(std::move(missed));
-    }
-  }
-}
-
-base::Result<api::CoverageList> ControlApi::list_coverage(const api::Peer&, const api::ListCoverageRequest& request) {
-  std::vector<api::CoverageRow> rows;
-  d_.subjects_->for_each_process([&](const model::Subject& subject) {
-    if (api::matches(request.selector(), subject)) coverage_of(subject, rows);
-  });
-  api::CoverageList out;
-  for (api::CoverageRow& row : rows) *out.add_rows() = std::move(row);
-  return out;
-}
+// ---- prices ------------------------------------------------------------------------------------
 
 base::Result<api::PriceList> ControlApi::list_prices(const api::Peer&, const api::ListPricesRequest& request) {
   api::PriceList out;

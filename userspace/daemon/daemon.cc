@@ -180,7 +180,8 @@ base::Result<> Daemon::open_kernel() {
                                 &parsers::session::make_connection_parser,
                                 kernel_.get(),
                                 {&activity_, static_cast<pipeline::Observer*>(this)},
-                                endpoint_map(config)},
+                                endpoint_map(config),
+                                &process_tls_},
       pipeline_options, tracker_options);
 
   gate_->heartbeat(clock_.boot_ns());

@@ -31,6 +31,7 @@
 #include "userspace/daemon/policy_store.h"
 #include "userspace/daemon/probes.h"
 #include "userspace/daemon/process_control.h"
+#include "userspace/daemon/process_tls.h"
 #include "userspace/daemon/runs.h"
 #include "userspace/daemon/service_manager.h"
 #include "userspace/daemon/settings.h"
@@ -130,6 +131,7 @@ class Daemon final : private pipeline::Observer, private RunHost {
   api::ExchangeStreams streams_;
   std::unique_ptr<exporters::PrometheusExporter> prometheus_;
   std::vector<std::unique_ptr<exporters::Exporter>> exporters_;
+  ProcessTlsReader process_tls_{probes_};
   std::unique_ptr<pipeline::Pipeline> pipeline_;
   std::unique_ptr<Runs> runs_;
   std::unique_ptr<Probes> probes_;

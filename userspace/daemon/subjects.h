@@ -40,6 +40,7 @@ class Subjects final : public pipeline::SubjectSource {
   void on_fork(const pn_ev_fork& event) override;
   void on_exec(const pn_ev_exec& event) override;
   void on_exit(const pn_ev_exit& event) override;
+  void on_moved(std::uint32_t tgid) override { now(tgid); }
   void for_each_process(const std::function<void(const model::Subject&)>& visit) override;
 
  private:

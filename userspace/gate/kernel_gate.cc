@@ -107,7 +107,7 @@ base::Result<bool> KernelGate::grow_send_buffer(const SocketRef& socket, std::ui
 
 base::Result<bool> KernelGate::destroy(const SocketRef& socket) {
   grown_.erase(socket.cookie);
-  return destroyer_.destroy(socket);
+  return diagnosis_.destroy(socket);
 }
 
 void KernelGate::scopes_changed() { __atomic_add_fetch(&maps_.control->scope_gen, 1U, __ATOMIC_SEQ_CST); }
@@ -119,7 +119,7 @@ base::Result<> KernelGate::refresh_gating() {
     pn_scope_val value{};
     if (bpf_map_lookup_elem(maps_.scope, &scope, &value) != 0) return base::errno_error(errno, "read pn_scope");
     if (value.mode != PN_MODE_OBSERVE || value.flags != 0) wanted |= PN_GATING_ON;
-    if (value.mode == PN_MODE_STRICT) wanted |= PN_GATING_STRICT;
+    if (value.mode != PN_MODE_OBSERVE && (value.flags & PN_SCOPE_OPAQUE_ALLOW) == 0) wanted |= PN_GATING_OPAQUE;
   }
   __atomic_or_fetch(&maps_.control->gating, wanted, __ATOMIC_SEQ_CST);
   __atomic_and_fetch(&maps_.control->gating, wanted | PN_GATING_FULL, __ATOMIC_SEQ_CST);
@@ -192,6 +192,18 @@ std::vector<SocketRef> KernelGate::connections() {
   for_each_key<std::uint64_t>(maps_.conn, PN_MAX_CONNS, [&](std::uint64_t cookie) {
     pn_conn_val conn{};
     if (bpf_map_lookup_elem(maps_.conn, &cookie, &conn) == 0) out.push_back(socket_of(cookie, conn));
+  });
+  return out;
+}
+
+std::optional<WireBytes> KernelGate::wire_bytes(const SocketRef& socket) { return diagnosis_.wire_bytes(socket); }
+
+std::vector<Datagrams> KernelGate::datagrams() {
+  std::vector<Datagrams> out;
+  if (__atomic_load_n(&maps_.control->datagrams, __ATOMIC_RELAXED) == 0) return out;
+  for_each_key<std::uint64_t>(maps_.datagram, PN_MAX_DATAGRAMS, [&](std::uint64_t cookie) {
+    Datagrams found{cookie, {}};
+    if (bpf_map_lookup_elem(maps_.datagram, &cookie, &found.value) == 0) out.push_back(found);
   });
   return out;
 }

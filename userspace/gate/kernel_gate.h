@@ -7,7 +7,7 @@
 #include "userspace/capture/core/kernel_maps.h"
 #include "userspace/gate/core/gate_control.h"
 #include "userspace/gate/peer_socket.h"
-#include "userspace/gate/sock_destroy.h"
+#include "userspace/gate/sock_diag.h"
 
 namespace penstock::gate {
 
@@ -32,6 +32,8 @@ class KernelGate final : public GateControl {
   void heartbeat(std::uint64_t now_boot_ns) override;
   std::vector<HeldConnection> held() override;
   std::vector<SocketRef> connections() override;
+  std::optional<WireBytes> wire_bytes(const SocketRef& socket) override;
+  std::vector<Datagrams> datagrams() override;
 
  private:
   void scopes_changed();
@@ -40,7 +42,7 @@ class KernelGate final : public GateControl {
   capture::KernelMaps maps_;
   Options options_;
   PeerSockets sockets_;
-  SocketDestroyer destroyer_;
+  SocketDiagnosis diagnosis_;
   std::unordered_set<std::uint64_t> grown_;  // cookies whose send buffer was raised
 };
 

@@ -9,7 +9,8 @@
 namespace penstock::pipeline {
 
 Connection::Connection(Pipeline& pipeline, const tracker::ConnectionInfo& info) : pipeline_(pipeline), info_(info) {
-  parser_ = pipeline_.parts_.parser_factory(pipeline_.endpoint_of(info), info.joined, *this);
+  parser_ = pipeline_.parts_.parser_factory(
+      pipeline_.endpoint_of(info.socket, pipeline_.coverage_.server_name(info.socket.cookie)), info.joined, *this);
   pipeline_.connections_.insert(this);
 }
 
@@ -89,7 +90,8 @@ void Connection::sleep_if_plain() {
   plain_answer_at_ = info_.delivered_bytes[PN_TO_CLIENT];
 }
 
-void Connection::on_rebound(std::uint64_t) {
+void Connection::on_rebound(std::uint64_t old_cookie) {
+  pipeline_.coverage_.on_stream_end(old_cookie, info_);
   // Positions and admissions belong to the socket: the new one starts with nothing admitted.
   known_end_ = 0;
   write_ends_.clear();
@@ -101,6 +103,7 @@ void Connection::on_rebound(std::uint64_t) {
 }
 
 void Connection::on_closed(std::uint64_t) {
+  pipeline_.coverage_.on_stream_end(info_.socket.cookie, info_);
   for (Pending& pending : pending_) pipeline_.unhold(pending, pipeline_.now_ns());
   pending_.clear();
   pipeline_.disarm(*this);

@@ -134,6 +134,7 @@ void Pipeline::give_verdict(Connection& connection, Pending& pending) {
   connection.remember_target(exchange);
   if (!exchange.host.empty() && ai_hosts_.size() < options_.max_known_hosts) ai_hosts_.insert(exchange.host);
   learn_endpoint(endpoint_of(connection.info().socket));
+  coverage_.on_ai(connection.info(), exchange.provider, exchange.host);
   if (pending.effective->policies != policies_) pending.effective = effective_for(exchange.subject);
   const policy::Effective& effective = *pending.effective;
 
@@ -440,15 +441,23 @@ void Pipeline::judge_opaque(Connection& connection, Unread why) {
   const model::Action action = decision.verdict.action;
   // Where only plain requests were ever seen, there is no AI endpoint; anywhere else a strict scope fails closed.
   const bool plain_endpoint = plain_endpoints_.contains(endpoint_key(endpoint_of(connection.info().socket)));
+  // `enforce` refuses what goes to an AI endpoint; what may go anywhere is of its concern no more than plain requests.
+  const bool elsewhere = plain_endpoint || (effective->mode != model::Mode::kStrict && !goes_to_ai(connection));
   const bool killed = action == model::Action::kKill;
   const bool refused =
-      killed ? connection.ai() || effective->deny_opaque : action != model::Action::kAllow && !plain_endpoint;
+      killed ? connection.ai() || effective->deny_opaque : action != model::Action::kAllow && !elsewhere;
   if (refused) {
     refuse_unread(connection, unread, decision.verdict, text_of(decision));
     return;
   }
   ++(why == Unread::kCiphertext ? stats_.passed_opaque : stats_.passed_not_http);
   if (why != Unread::kNoRequest) connection.pass_for_good();
+}
+
+bool Pipeline::goes_to_ai(const Connection& connection) {
+  const gate::SocketRef& socket = connection.info().socket;
+  return connection.ai() || coverage_.is_ai(socket.cookie) ||
+         ai_provider(socket, coverage_.server_name(socket.cookie)).has_value();
 }
 
 void Pipeline::refuse_unreadable(Connection& connection) {
@@ -469,13 +478,19 @@ model::Exchange Pipeline::unread_exchange(const Connection& connection) {
 void Pipeline::refuse_unread(Connection& connection, model::Exchange& unread, const model::Verdict& verdict,
                              std::string_view text) {
   ++stats_.refused_opaque;
-  unread.id = next_exchange_id();
+  coverage_.on_refused(connection.info());
   unread.verdict = verdict;
   unread.verdict.gate_ns = connection.gate_ns(now_ns());
+  report_unread(unread, text);
+  connection.destroy(unread.verdict, text);
+}
+
+// A connection that was ended before anything of it was read.
+void Pipeline::report_unread(model::Exchange& unread, std::string_view text) {
+  unread.id = next_exchange_id();
   report(unread, unread.verdict, false, text);
   ++stats_.exchanges;
   for (Observer* observer : parts_.observers) observer->on_exchange(unread);
-  connection.destroy(unread.verdict, text);
 }
 
 }  // namespace penstock::pipeline

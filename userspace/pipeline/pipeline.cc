@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "parsers/session/select.h"
 #include "userspace/policy/match.h"
 
 namespace penstock::pipeline {
@@ -22,7 +23,11 @@ std::string address_text(const gate::SocketRef& socket) {
 }  // namespace
 
 Pipeline::Pipeline(const Parts& parts, const Options& options, const tracker::Options& tracker_options)
-    : parts_(parts), options_(options), endpoint_names_(parts.endpoint_names), tracker_(*this, tracker_options) {
+    : parts_(parts),
+      options_(options),
+      endpoint_names_(parts.endpoint_names),
+      coverage_(parts.clock, parts.gate, parts.subjects, *this, parts.tls, {}),
+      tracker_(*this, tracker_options) {
   // Ids ascend across restarts: microseconds of real time leave room for a million exchanges a second.
   const std::int64_t real_us = parts_.clock.real_ns() / 1000;
   if (real_us > 0) next_exchange_id_ = static_cast<std::uint64_t>(real_us);
@@ -49,6 +54,31 @@ void Pipeline::on_conn_close(const pn_ev_conn_close& event) {
   tracker_.on_conn_close(event);
 }
 
+void Pipeline::on_hello(const pn_ev_hello& event, std::span<const std::uint8_t> payload) {
+  const std::optional<Coverage::Asked> asked = coverage_.on_hello(event, payload);
+  if (!asked || parts_.kills.empty()) return;
+  // A kill switch needs no request to be read: addresses are shared, the name says enough.
+  model::Exchange unread;
+  unread.connection = event.cookie;
+  unread.subject = parts_.subjects.subject(event.hdr.tgid);
+  unread.provider = asked->provider;
+  if (!parts_.kills.stops(unread.subject)) return;
+  unread.port = event.remote_port;
+  unread.host = coverage_.server_name(event.cookie);
+  unread.timing.start_real_ns = parts_.clock.real_ns();
+  unread.verdict = {model::Action::kKill, effective_for(unread.subject)->mode, {}, {}, "killed", 0};
+  ++stats_.killed_by_name;
+  if (!parts_.gate.destroy(asked->socket)) ++stats_.gate_errors;
+  report_unread(unread, "killed: ended at its ClientHello");
+}
+
+void Pipeline::on_wire_end(const pn_ev_wire_end& event) { coverage_.on_wire_end(event); }
+
+const tracker::ConnectionInfo* Pipeline::followed(std::uint64_t cookie) {
+  const auto* connection = static_cast<const Connection*>(tracker_.find_cookie(cookie));
+  return connection == nullptr ? nullptr : &connection->info();
+}
+
 void Pipeline::on_fork(const pn_ev_fork& event) {
   parts_.subjects.on_fork(event);
   parts_.scopes.forked(event.hdr.tgid, event.child_tgid);
@@ -65,6 +95,11 @@ void Pipeline::look_again(std::uint32_t tgid) {
   const model::Subject subject = parts_.subjects.subject(tgid);
   effective_cache_.erase(subject.process);
   place(subject);
+}
+
+void Pipeline::on_moved(const pn_ev_moved& event) {
+  parts_.subjects.on_moved(event.moved_tgid);
+  look_again(event.moved_tgid);
 }
 
 void Pipeline::on_exit(const pn_ev_exit& event) {
@@ -97,14 +132,28 @@ std::optional<gate::SocketRef> Pipeline::find_socket(std::uint64_t cookie) {
   return it == sockets_.end() ? std::nullopt : std::optional(it->second);
 }
 
-parsers::Endpoint Pipeline::endpoint_of(const tracker::ConnectionInfo& info) const {
+std::optional<std::string> Pipeline::ai_provider(const gate::SocketRef& socket, std::string_view name) {
+  const parsers::Endpoint endpoint = endpoint_of(socket, name);
+  if (!name.empty()) {
+    const std::string_view provider = parsers::session::provider_of_server(endpoint, name);
+    if (!provider.empty()) return std::string(provider);
+    if (ai_hosts_.contains(std::string(name))) return std::string();
+  }
+  // An address that was configured is what it was said to be; one that was learnt may be shared with other names.
+  if (!endpoint.provider.empty()) return endpoint.provider;
+  if (name.empty() && ai_endpoints_.contains(endpoint_key(endpoint_of(socket)))) return std::string();
+  return std::nullopt;
+}
+
+parsers::Endpoint Pipeline::endpoint_of(const gate::SocketRef& socket, std::string_view name) const {
   parsers::Endpoint endpoint;
-  endpoint.address = address_text(info.socket);
-  endpoint.port = info.socket.remote_port;
+  endpoint.host = name;
+  endpoint.address = address_text(socket);
+  endpoint.port = socket.remote_port;
   endpoint.names = endpoint_names_;
   const bool v6 = endpoint.address.find(':') != std::string::npos;
-  const std::string name = fmt::format("{}{}{}:{}", v6 ? "[" : "", endpoint.address, v6 ? "]" : "", endpoint.port);
-  if (const auto it = endpoint_addresses_.find(name); it != endpoint_addresses_.end()) endpoint.provider = it->second;
+  const std::string at = fmt::format("{}{}{}:{}", v6 ? "[" : "", endpoint.address, v6 ? "]" : "", endpoint.port);
+  if (const auto it = endpoint_addresses_.find(at); it != endpoint_addresses_.end()) endpoint.provider = it->second;
   return endpoint;
 }
 
@@ -187,7 +236,7 @@ void Pipeline::plain_request_done(Connection& connection, const model::Exchange&
 void Pipeline::ignore(Connection& connection) {
   const gate::SocketRef& socket = connection.info().socket;
   const bool clear = connection.info().how == PN_BIND_CLEAR;
-  if (connection.ai() || connection.holding() || (connection.ignored() && !clear) ||
+  if (connection.ai() || connection.holding() || (connection.ignored() && !clear) || coverage_.is_ai(socket.cookie) ||
       (clear && ai_endpoints_.contains(endpoint_key(endpoint_of(socket)))))
     return;
   const model::Subject& subject = parts_.subjects.subject(socket.tgid);
@@ -240,6 +289,10 @@ void Pipeline::tick() {
   if (now >= next_loss_check_ns_) {
     next_loss_check_ns_ = now + options_.loss_check_ns;
     check_loss(now);
+  }
+  if (now >= next_coverage_ns_) {
+    next_coverage_ns_ = now + options_.coverage_ns;
+    coverage_.refresh();
   }
   if (now >= next_lease_refill_ns_) {
     next_lease_refill_ns_ = now + options_.lease_refill_ns;

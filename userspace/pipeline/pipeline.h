@@ -27,6 +27,7 @@
 #include "userspace/ledger/ledger.h"
 #include "userspace/ledger/prices.h"
 #include "userspace/pipeline/connection.h"
+#include "userspace/pipeline/coverage.h"
 #include "userspace/pipeline/kill_switches.h"
 #include "userspace/pipeline/ports.h"
 #include "userspace/pipeline/scopes.h"
@@ -54,6 +55,7 @@ struct Options {
   std::uint64_t orphan_grace_ns = 1'000'000'000;  // a held request whose plaintext is gone is refused after so long
   std::uint64_t loss_check_ns = 250'000'000;
   std::uint64_t lease_refill_ns = 1'000'000'000;
+  std::uint64_t coverage_ns = 500'000'000;  // how often traffic to AI endpoints is held against what was seen of it
   std::uint64_t destroy_retry_ns = 50'000'000;
   std::uint32_t destroy_retries = 40;
   std::uint64_t max_pace_ns = 600'000'000'000;
@@ -79,6 +81,7 @@ struct Stats {
   std::uint64_t malformed = 0;  // records of the event source
   std::uint64_t loss_resyncs = 0;
   std::uint64_t endpoints_learnt = 0, endpoints_refused = 0;
+  std::uint64_t killed_by_name = 0;  // connections ended at their ClientHello
   std::uint64_t control_errors = 0;  // freezing or ending processes
 };
 
@@ -92,7 +95,7 @@ struct HeldView {
   const Connection* connection = nullptr;
 };
 
-class Pipeline final : public capture::EventSink, private tracker::Host {
+class Pipeline final : public capture::EventSink, private tracker::Host, private CoverageHost {
  public:
   struct Parts {
     const base::Clock& clock;
@@ -109,6 +112,7 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
     std::vector<Observer*> observers;
     // From the configuration: "host" or "host:port" -> provider.
     std::shared_ptr<const std::map<std::string, std::string>> endpoint_names;
+    TlsKnowledge* tls = nullptr;  // null: nothing is known of processes' libraries
   };
   Pipeline(const Parts& parts, const Options& options, const tracker::Options& tracker_options);
   ~Pipeline() override;
@@ -123,6 +127,9 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   void on_exec(const pn_ev_exec& event) override;
   void on_exit(const pn_ev_exit& event) override;
   void on_mmap(const pn_ev_mmap& event) override;
+  void on_hello(const pn_ev_hello& event, std::span<const std::uint8_t> payload) override;
+  void on_wire_end(const pn_ev_wire_end& event) override;
+  void on_moved(const pn_ev_moved& event) override;
   void on_malformed(std::span<const std::uint8_t> record) override;
 
   // Replaces the policies: ledger, caches, scopes; held requests are judged anew. On error nothing has changed.
@@ -157,6 +164,8 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   void shutdown();
 
   const Stats& stats() const { return stats_; }
+  // Who talks to AI endpoints, and what is seen of it; refresh() it before reading figures.
+  Coverage& coverage() { return coverage_; }
   const tracker::Tracker& tracker() const { return tracker_; }
   std::uint64_t in_flight() const { return in_flight_; }
   std::uint64_t held_count() const { return held_.size(); }
@@ -183,10 +192,15 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   std::unique_ptr<tracker::ConnectionHandler> open(const tracker::ConnectionInfo& info) override;
   std::optional<gate::SocketRef> find_socket(std::uint64_t cookie) override;
 
+  // CoverageHost
+  std::optional<std::string> ai_provider(const gate::SocketRef& socket, std::string_view name) override;
+  bool governed(const model::Subject& subject) override { return effective_for(subject)->gated; }
+  const tracker::ConnectionInfo* followed(std::uint64_t cookie) override;
+
   // For Connection.
   std::uint64_t now_ns() const { return parts_.clock.boot_ns(); }
   ledger::Now ledger_now() const { return {parts_.clock.boot_ns(), parts_.clock.real_ns()}; }
-  parsers::Endpoint endpoint_of(const tracker::ConnectionInfo& info) const;
+  parsers::Endpoint endpoint_of(const gate::SocketRef& socket, std::string_view name) const;
   void begin(Connection& connection, Pending& pending);
   void judge(Connection& connection, Pending& pending);
   void give_verdict(Connection& connection, Pending& pending);
@@ -203,6 +217,8 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   model::Exchange unread_exchange(const Connection& connection);
   void refuse_unread(Connection& connection, model::Exchange& unread, const model::Verdict& verdict,
                      std::string_view text);
+  void report_unread(model::Exchange& unread, std::string_view text);
+  bool goes_to_ai(const Connection& connection);
   void plain_request_done(Connection& connection, const model::Exchange& exchange, std::uint32_t in_a_row);
   // Asks the kernel to stop copying this connection, unless it may matter.
   void ignore(Connection& connection);
@@ -264,11 +280,13 @@ class Pipeline final : public capture::EventSink, private tracker::Host {
   std::uint64_t retried_epoch_ = 0;
   std::uint64_t next_loss_check_ns_ = 0;
   std::uint64_t next_lease_refill_ns_ = 0;
+  std::uint64_t next_coverage_ns_ = 0;
   bool retry_wanted_ = false;
   bool any_strict_ = false;
   model::NanoUsd dearest_call_;    // largest reservation so far: bounds leases
   std::vector<std::string> keys_;  // scratch of reserve()
   std::vector<ledger::Charge> charges_;
+  Coverage coverage_;
   tracker::Tracker tracker_;  // last: its handlers use everything above
 };
 

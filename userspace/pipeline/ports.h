@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "userspace/base/result.h"
 #include "userspace/ledger/ledger.h"
 #include "userspace/model/exchange.h"
+#include "userspace/pipeline/unseen.h"
 
 namespace penstock::pipeline {
 
@@ -27,6 +29,8 @@ class SubjectSource {
   virtual void on_fork(const pn_ev_fork& event) = 0;
   virtual void on_exec(const pn_ev_exec& event) = 0;
   virtual void on_exit(const pn_ev_exit& event) = 0;
+  // The process is in another cgroup now.
+  virtual void on_moved(std::uint32_t tgid) = 0;
   // Every live process on the host, looked at anew.
   virtual void for_each_process(const std::function<void(const model::Subject&)>& visit) = 0;
 };
@@ -37,6 +41,18 @@ class ProcessControl {
   virtual ~ProcessControl() = default;
   virtual base::Result<> freeze(const model::Subject& subject, bool frozen) = 0;
   virtual base::Result<> sigkill(const model::ProcessKey& process) = 0;
+};
+
+// How a process encrypts, as far as its memory map tells. Reads files: asked once per connection that is not seen.
+// Pipeline thread only.
+struct ProcessTls {
+  std::string runtime;           // of what is probed; empty: nothing is
+  std::optional<Unseen> reason;  // why plaintext may be missing all the same
+};
+class TlsKnowledge {
+ public:
+  virtual ~TlsKnowledge() = default;
+  virtual ProcessTls tls_of(std::uint32_t pid) = 0;
 };
 
 // What takes how long, for distributions.

@@ -43,6 +43,8 @@ class SimKernel final : public gate::GateControl, public capture::KernelCounters
   std::map<std::uint32_t, std::uint32_t> processes;
   std::map<std::uint64_t, std::uint32_t> cgroups;
   std::vector<pn_endpoint_key> endpoints;
+  std::map<std::uint64_t, gate::WireBytes> wire;  // by cookie
+  std::vector<gate::Datagrams> udp;
   bool fail_admit = false, fail_destroy = false, lose_data = false, lose_gate = false, daemon_away = false;
   std::uint64_t heartbeat_ns = 0;
   capture::KernelSnapshot counters;
@@ -229,6 +231,12 @@ class SimKernel final : public gate::GateControl, public capture::KernelCounters
     }
     return out;
   }
+
+  std::optional<gate::WireBytes> wire_bytes(const gate::SocketRef& socket) override {
+    const auto it = wire.find(socket.cookie);
+    return it == wire.end() ? std::nullopt : std::optional(it->second);
+  }
+  std::vector<gate::Datagrams> datagrams() override { return udp; }
 
   capture::KernelSnapshot read_counters() override { return counters; }
 

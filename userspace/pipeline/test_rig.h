@@ -41,6 +41,7 @@ class FakeSubjects final : public SubjectSource {
   void on_fork(const pn_ev_fork&) override {}
   void on_exec(const pn_ev_exec&) override {}
   void on_exit(const pn_ev_exit&) override {}
+  void on_moved(std::uint32_t) override {}
   void for_each_process(const std::function<void(const model::Subject&)>& visit) override {
     for (const std::uint32_t tgid : living) visit(make(tgid));
   }
@@ -158,7 +159,8 @@ class PipelineTest : public testing::Test {
                                                            &parsers::session::make_connection_parser,
                                                            &kernel_,
                                                            {&recorder_},
-                                                           nullptr},
+                                                           nullptr,
+                                                           tls_knowledge_},
                                            options, tracker_options);
     kernel_.sink = pipeline_.get();
     if (!policies_.empty()) apply(policies_);
@@ -226,6 +228,7 @@ class PipelineTest : public testing::Test {
   FakeSubjects subjects_;
   FakeProcessControl processes_;
   Recorder recorder_;
+  TlsKnowledge* tls_knowledge_ = nullptr;
   Options options_;
   std::string kills_path_;
   std::string policies_;

@@ -196,6 +196,7 @@ void Tracker::deliver(Stream& stream, std::uint8_t direction, std::uint64_t pos,
   if (bytes.empty()) return;
   counters_.delivered_bytes[direction] += bytes.size();
   stream.info.delivered_bytes[direction] += bytes.size();
+  ++stream.info.pieces[direction];
   const std::uint64_t at = next;
   next += bytes.size();
   stream.handler->parser().feed(parser_direction(direction), at, bytes, when);
@@ -207,6 +208,7 @@ void Tracker::advance_to(Stream& stream, std::uint8_t direction, std::uint64_t p
   const std::uint64_t missing = pos - next;
   ++counters_.gaps[direction];
   counters_.gap_bytes[direction] += missing;
+  stream.info.lost_bytes[direction] += missing;
   next = pos;
   stream.handler->parser().gap(parser_direction(direction), missing);
 }
@@ -240,6 +242,7 @@ void Tracker::on_bind(const pn_ev_bind& event) {
   by_cookie_.emplace(event.cookie, event.stream);
   info.socket.fd_hint = -1;
   stream->handler->on_rebound(old_cookie);
+  info.delivered_bytes = info.lost_bytes = info.pieces = {};
 }
 
 void Tracker::adopt(Stream& stream, std::uint64_t cookie) {

@@ -50,7 +50,8 @@ struct ConnectionInfo {
   bool joined = false;     // bytes before the first one seen are missing
   gate::SocketRef socket;  // tgid: the process that wrote last
   std::uint64_t last_boot_ns = 0;
-  std::array<std::uint64_t, 2> delivered_bytes{};  // to the parser, by enum pn_direction
+  // By enum pn_direction: plaintext given to the parser and in how many pieces, and what was lost on the way to it.
+  std::array<std::uint64_t, 2> delivered_bytes{}, pieces{}, lost_bytes{};
 };
 
 // One per connection, made by the Host.

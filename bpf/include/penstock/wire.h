@@ -19,7 +19,7 @@
 #define PN_WIRE(type, n) _Static_assert(sizeof(struct type) == (n), #type)
 #endif
 
-#define PN_WIRE_VERSION 4
+#define PN_WIRE_VERSION 5
 
 /*
  * Streams. A *stream* is the plaintext of one TLS context (or cleartext socket) while it belongs to one connection; its
@@ -35,7 +35,10 @@
 	X(fork, 6, pn_ev_fork)                                                                              \
 	X(exec, 7, pn_ev_exec)                                                                              \
 	X(exit, 8, pn_ev_exit)                                                                              \
-	X(mmap, 9, pn_ev_mmap)        /* an executable file mapping appeared (library loaded later)     */
+	X(mmap, 9, pn_ev_mmap)        /* an executable file mapping appeared (library loaded later)     */ \
+	X(hello, 12, pn_ev_hello)     /* the first bytes that a TLS client sends on a new connection    */ \
+	X(wire_end, 13, pn_ev_wire_end) /* such a connection ended: what it moved, as TCP counts        */ \
+	X(moved, 14, pn_ev_moved)     /* a process was put into another cgroup                          */
 
 enum pn_event_kind {
 #define PN_X(name, number, type) PN_EV_##name = number,
@@ -179,6 +182,45 @@ struct pn_ev_mmap {
 };
 PN_WIRE(pn_ev_mmap, 48);
 
+/* In the clear on the wire: the ClientHello, and what follows it up to PN_HELLO_BYTES (ciphertext by then). Whoever sends is
+ * the task of the header. A connection whose first byte begins no TLS record is not told of. */
+#define PN_HELLO_BYTES 4096
+enum pn_hello_flags {
+	PN_HELLO_SPLICED = 1, /* bytes came from a file or pipe (sendfile, splice): they could not be read  */
+	PN_HELLO_RING = 2,    /* sent through io_uring                                                      */
+};
+
+struct pn_ev_hello {
+	struct pn_ev_hdr hdr;
+	__u64 cookie;
+	__u8 local_addr[16];  /* IPv4 in the first four bytes                                              */
+	__u8 remote_addr[16];
+	__u16 local_port;
+	__u16 remote_port;
+	__u16 family;
+	__u16 flags;      /* enum pn_hello_flags: of this send                                             */
+	__u32 scope;
+	__u32 pos;        /* of the first payload byte in what the connection sent                         */
+	__u32 len;        /* payload bytes                                                                 */
+	__u32 _pad0;
+};
+PN_WIRE(pn_ev_hello, 96);
+
+struct pn_ev_wire_end {
+	struct pn_ev_hdr hdr; /* the task is whoever ran when the socket ended: not the owner              */
+	__u64 cookie;
+	__u64 sent_bytes;     /* acknowledged by the peer                                                  */
+	__u64 received_bytes;
+};
+PN_WIRE(pn_ev_wire_end, 56);
+
+struct pn_ev_moved {
+	struct pn_ev_hdr hdr; /* whoever moved it, often itself                                            */
+	__u32 moved_tgid;
+	__u32 _pad0;
+};
+PN_WIRE(pn_ev_moved, 40);
+
 /* ---- maps ---------------------------------------------------------------------------------------------- */
 
 enum pn_limits {
@@ -190,6 +232,7 @@ enum pn_limits {
 	PN_MAX_CALLS = 65536,   /* calls of goroutines in flight; records sealed and not sent yet           */
 	PN_MAX_CGROUPS = 16384,
 	PN_MAX_ENDPOINTS = 8192,
+	PN_MAX_DATAGRAMS = 4096,
 	PN_MAX_DATA_BYTES = 16 << 20,/* of one TLS call; more is a counted gap                              */
 };
 
@@ -295,7 +338,7 @@ PN_WIRE(pn_admit_val, 16);
 
 struct pn_proc_val {      /* pn_proc[tgid]: written by user space, copied to children by the fork hook     */
 	__u32 scope;
-	__u32 inherited;  /* its parent's, set by the fork hook: user space has not looked at this process yet */
+	__u32 inherited;  /* set by the fork hook (its parent's) and when it moves: user space has not looked since */
 };
 PN_WIRE(pn_proc_val, 8);
 
@@ -306,10 +349,24 @@ struct pn_endpoint_key {  /* pn_endpoint: addresses known to be AI endpoints    
 };
 PN_WIRE(pn_endpoint_key, 20);
 
+struct pn_datagram_val {  /* pn_datagram[cookie]: a UDP socket that speaks to port 443 or an AI endpoint       */
+	__u8 remote_addr[16]; /* the last one                                                              */
+	__u16 remote_port;
+	__u16 family;
+	__u32 tgid;       /* who connected it, or sent to that address                                     */
+	__u32 scope;
+	__u32 refused;    /* datagrams and connects that were refused                                      */
+	__u64 cgroup_id;
+	__u64 first_boot_ns;
+	__u64 sent_bytes;
+	__u64 received_bytes;
+};
+PN_WIRE(pn_datagram_val, 64);
+
 enum pn_gating {
 	PN_GATING_ON = 1,     /* some scope gates                                                           */
 	PN_GATING_FULL = 2,   /* set by the kernel: pn_gate was full once, egress must look at pn_sock too  */
-	PN_GATING_STRICT = 4, /* some scope is strict: its ciphertext is held against its plaintext         */
+	PN_GATING_OPAQUE = 4, /* some scope refuses what nobody can read: ciphertext is held against plaintext */
 };
 
 enum pn_sleep {
@@ -326,7 +383,7 @@ struct pn_ctl_val {       /* pn_ctl[0], mapped by the daemon                    
 	__u32 epoch;             /* only programs of this epoch act: upgrades flip it in one store          */
 	__u32 sleeping;          /* enum pn_sleep                                                          */
 	__u32 wire_version;      /* PN_WIRE_VERSION of whoever made these maps; 0: just made               */
-	__u32 _pad0;
+	__u32 datagrams;         /* set by the kernel: some socket has used UDP towards port 443           */
 };
 PN_WIRE(pn_ctl_val, 40);
 

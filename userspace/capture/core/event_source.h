@@ -25,6 +25,9 @@ class EventSink {
   virtual void on_exec(const pn_ev_exec& event) = 0;
   virtual void on_exit(const pn_ev_exit& event) = 0;
   virtual void on_mmap(const pn_ev_mmap& event) = 0;
+  virtual void on_hello(const pn_ev_hello& event, std::span<const std::uint8_t> payload) = 0;
+  virtual void on_wire_end(const pn_ev_wire_end& event) = 0;
+  virtual void on_moved(const pn_ev_moved& event) = 0;
   // A record that is malformed or of an unknown kind: counted, never fatal.
   virtual void on_malformed(std::span<const std::uint8_t> record) = 0;
 };

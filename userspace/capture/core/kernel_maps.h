@@ -15,6 +15,7 @@ struct KernelMaps {
   int gate = -1;
   int admit = -1;
   int endpoint = -1;
+  int datagram = -1;
   pn_ctl_val* control = nullptr;  // pn_ctl[0], mapped
 };
 

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "bpf/include/penstock/wire.h"
@@ -38,6 +39,19 @@ struct HeldConnection {
   SocketRef socket;
 };
 
+// What TCP counts of a connection.
+struct WireBytes {
+  std::uint64_t sent = 0;  // acknowledged by the peer
+  std::uint64_t received = 0;
+  bool kernel_tls = false;  // the kernel encrypts
+};
+
+// A UDP socket that speaks to port 443 or to an AI endpoint.
+struct Datagrams {
+  std::uint64_t cookie = 0;
+  pn_datagram_val value{};
+};
+
 class GateControl {
  public:
   virtual ~GateControl() = default;
@@ -68,6 +82,9 @@ class GateControl {
   // What the kernel holds and follows right now: used after a restart and after loss.
   virtual std::vector<HeldConnection> held() = 0;
   virtual std::vector<SocketRef> connections() = 0;
+  // What a live connection has moved; nullopt: it is gone, or cannot be asked.
+  virtual std::optional<WireBytes> wire_bytes(const SocketRef& socket) = 0;
+  virtual std::vector<Datagrams> datagrams() = 0;
 };
 
 }  // namespace penstock::gate

@@ -1,11 +1,12 @@
-// Ends one TCP connection by netlink SOCK_DESTROY (net/ipv4/inet_diag.c, INET_DIAG_DESTROY): addressed by its 4-tuple
-// and cookie, so there is no walk over the socket table and no mistake after the ports were reused. A socket lives in a
+// Ends one TCP connection, or asks what it has moved, by netlink (net/ipv4/inet_diag.c): addressed by its 4-tuple and
+// cookie, so there is no walk over the socket table and no mistake after the ports were reused. A socket lives in a
 // network namespace and can only be addressed from there: one netlink socket is kept per namespace (bounded). Pipeline
 // thread only.
 #pragma once
 
 #include <cstdint>
 #include <list>
+#include <optional>
 
 #include "userspace/base/fd.h"
 #include "userspace/base/result.h"
@@ -13,10 +14,12 @@
 
 namespace penstock::gate {
 
-class SocketDestroyer {
+class SocketDiagnosis {
  public:
   // False: no such socket any more.
   base::Result<bool> destroy(const SocketRef& socket);
+  // Nullopt: no such socket any more, or it could not be asked.
+  std::optional<WireBytes> wire_bytes(const SocketRef& socket);
 
  private:
   struct Namespace {
