@@ -52,6 +52,8 @@ void RequestBody::on_part_data(std::string_view piece) {
 }
 
 void RequestBody::on_part_end(bool whole) {
+  // Of a form whose line ends are mixed.
+  if (field_value_.ends_with('\r')) field_value_.pop_back();
   if (whole) sink_.on_request_field(field_name_, field_value_);
 }
 

@@ -9,15 +9,14 @@ namespace {
 constexpr std::size_t kBoundaryBytes = 256;  // RFC 2046 allows 70
 constexpr std::size_t kPartHeadBytes = 16 * 1024;
 constexpr std::size_t kPartFields = 64;
-constexpr std::size_t kLineEnd = 2;  // CRLF
 }  // namespace
 
 Parser::Parser(std::string_view boundary, Sink& sink)
     : delimiter_("\r\n--" + std::string(boundary)),
       sink_(sink),
       // The body may begin with the delimiter, whose CRLF is then missing.
-      matched_(kLineEnd),
-      borrowed_(kLineEnd) {
+      matched_(line_end()),
+      borrowed_(line_end()) {
   if (boundary.empty() || boundary.size() > kBoundaryBytes) state_ = State::kInvalid;
 }
 
@@ -45,12 +44,12 @@ ParseState Parser::feed(std::string_view bytes) {
                                       : ParseState::kNeedMore;
 }
 
-// Looks for the delimiter. Its first byte, CR, occurs nowhere else in it (a boundary has no control characters), so
-// after a mismatch only the byte at hand can begin a new match.
+// Looks for the delimiter. Its first byte, CR (or LF), occurs nowhere else in it (a boundary has no control
+// characters), so after a mismatch only the byte at hand can begin a new match.
 const char* Parser::scan(const char* p, const char* end) {
   while (p != end) {
     if (matched_ == 0) {
-      const void* found = std::memchr(p, '\r', static_cast<std::size_t>(end - p));
+      const void* found = std::memchr(p, delimiter_[0], static_cast<std::size_t>(end - p));
       const char* stop = found == nullptr ? end : static_cast<const char*>(found);
       if (stop != p) content(std::string_view(p, static_cast<std::size_t>(stop - p)));
       p = stop;
@@ -96,13 +95,17 @@ const char* Parser::head(const char* p, const char* end) {
   }
   if (found == nullptr) return end;
   std::string_view line = line_;
-  if (line.ends_with('\r')) line.remove_suffix(1);
+  const bool bare = !line.ends_with('\r');
+  if (!bare) line.remove_suffix(1);
   if (state_ == State::kAfterBoundary) {
     // Only transport padding may follow; otherwise the boundary was the beginning of a longer text.
     if (line.find_first_not_of(" \t") != std::string_view::npos) {
       state_ = State::kInvalid;
       return end;
     }
+    // Who ends the first line with LF alone ends all lines so.
+    if (bare && parts_ == 0) delimiter_.erase(0, 1);
+    ++parts_;
     fields_.clear();
     head_bytes_ = 0;
     state_ = State::kHead;
@@ -137,8 +140,8 @@ void Parser::begin_content() {
   state_ = State::kContent;
   part_open_ = true;
   // An empty part: the delimiter's CRLF is the one that ended the head.
-  matched_ = kLineEnd;
-  borrowed_ = kLineEnd;
+  matched_ = line_end();
+  borrowed_ = line_end();
   sink_.on_part_begin(part);
 }
 

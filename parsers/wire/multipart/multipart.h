@@ -1,6 +1,7 @@
 // multipart/form-data (RFC 7578) and its relatives, in pieces: the fields of each part and its content as it comes.
 //   body = [preamble CRLF] *( "--" boundary CRLF *( field CRLF ) CRLF content CRLF ) "--" boundary "--"
-// Lines of part heads may end in LF alone. Content is never gathered: files are skipped at memory speed.
+// Lines of part heads may end in LF alone, and if the first line does, so may all. Content is never gathered: files are
+// skipped at memory speed.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +44,9 @@ class Parser {
   void content(std::string_view piece);
   void begin_content();
 
-  std::string delimiter_;  // CRLF "--" boundary
+  std::size_t line_end() const { return delimiter_[0] == '\r' ? 2 : 1; }
+
+  std::string delimiter_;  // CRLF (or LF) "--" boundary
   Sink& sink_;
   State state_ = State::kPreamble;
   std::size_t matched_;   // bytes of the delimiter seen
@@ -51,6 +54,7 @@ class Parser {
   std::string line_;
   http::Fields fields_;
   std::size_t head_bytes_ = 0;
+  std::uint64_t parts_ = 0;
   bool part_open_ = false;
 };
 

@@ -47,6 +47,13 @@ TEST(Multipart, PreambleEmptyPartsAndBareLineFeeds) {
   EXPECT_EQ(parse("--XX  \r\n\r\nx\r\n--XX--"), "[x] done");
 }
 
+TEST(Multipart, LineFeedsThroughout) {
+  EXPECT_EQ(parse("--XX\nContent-Disposition: form-data; name=\"model\"\n\nwhisper-1\n--XX\n"
+                  "Content-Disposition: form-data; name=\"file\"; filename=\"a\"\n\nR\r\nI\nFF\n--XX--\n"),
+            "model[whisper-1] file@a[R\r\nI\nFF] done");
+  EXPECT_EQ(parse("--XX\nContent-Disposition: form-data; name=e\n\n--XX--"), "e[] done");
+}
+
 TEST(Multipart, ABodyThatIsCut) {
   EXPECT_EQ(parse(kModel.substr(0, kModel.size() - 4)), "model[whisper~] open");
   EXPECT_EQ(parse(kModel), "model[whisper-1~] open");
