@@ -21,7 +21,7 @@ class Complete : public dialects::ModelCall {
     dialects::take_string(body["model_version"], exchange.response_model);
     const Json first = body["completions"].at(0);
     if (const auto reason = dialects::string_of(first["finish_reason"])) exchange.finish_reason = std::string(*reason);
-    exchange.output_text_bytes += body["completions"].text_bytes();
+    for (Json one : body["completions"].items()) exchange.output_text_bytes += one["completion"].text_bytes();
     dialects::take(exchange.usage.input_tokens, body["num_tokens_prompt_total"].as_count());
     dialects::take(exchange.usage.output_tokens, body["num_tokens_generated"].as_count());
   }
