@@ -1,5 +1,7 @@
 // How connections begin and what they move; ciphertext that nobody can read; datagrams: start → act → compare.
 #include <arpa/inet.h>
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 
@@ -143,6 +145,35 @@ TEST_F(Opaque, WhatCallsItselfAHandshakeIsOneOnlyAtTheBeginning) {
   for (int i = 0; i < 6; ++i) send_raw(endless, tls::record(0x16, std::string(4000, 'x')));
   EXPECT_TRUE(held_as_opaque(endless));
   EXPECT_LE(endless.arrived_bytes(), 5 * 4005);
+}
+
+TEST_F(Opaque, DataInASynNeverLeaves) {
+  strict();
+  const base::Fd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)),
+      client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof to;
+  ASSERT_EQ(bind(listener.get(), reinterpret_cast<sockaddr*>(&to), length), 0);
+  ASSERT_EQ(listen(listener.get(), 1), 0);
+  getsockname(listener.get(), reinterpret_cast<sockaddr*>(&to), &length);
+  const int on = 1;
+  ASSERT_EQ(setsockopt(client.get(), IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, &on, sizeof on), 0);
+  const std::string bytes = data_record(600);
+  ASSERT_EQ(sendto(client.get(), bytes.data(), bytes.size(), MSG_FASTOPEN | MSG_DONTWAIT,
+                   reinterpret_cast<sockaddr*>(&to), length),
+            static_cast<ssize_t>(bytes.size()));
+  pollfd waiting{listener.get(), POLLIN, 0};
+  ASSERT_EQ(poll(&waiting, 1, 30'000), 1);  // the SYN is sent again, without them
+  const base::Fd server(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  pollfd connected{client.get(), POLLOUT, 0};
+  ASSERT_EQ(poll(&connected, 1, 30'000), 1);
+  int arrived_bytes = 0, unsent_bytes = 0;
+  ioctl(server.get(), FIONREAD, &arrived_bytes);
+  ioctl(client.get(), SIOCOUTQ, &unsent_bytes);
+  EXPECT_EQ(arrived_bytes, 0);
+  EXPECT_EQ(unsent_bytes, static_cast<int>(bytes.size()));
 }
 
 TEST_F(Opaque, EnforceScopesRefuseTheOpaqueWhereTheySaySo) {

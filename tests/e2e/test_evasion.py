@@ -7,7 +7,7 @@ import urllib.request
 import harness
 import rig
 
-OPAQUE_REASONS = {'unknown_tls', 'no_probe', 'probe_removed', 'not_examined', 'foreign_send'}
+OPAQUE_REASONS = {'unknown_tls', 'no_probe', 'probe_removed', 'not_examined', 'bypassed', 'foreign_send'}
 NATIVE = ('direct', 'direct,nosni', 'split', 'split,nosni', 'sendfile', 'io_uring', 'io_uring,nosni')
 # Sends a datagram that looks like nothing, connected or not; `enter` is a cgroup to go to between connecting and sending.
 DATAGRAM = '''
@@ -102,6 +102,23 @@ class Evasion(harness.Case):
                 for exchange in observer.wait(len(answers), pid=client.pid):
                     self.assertEqual((exchange['verdict']['action'], exchange['request_model']), ('deny', 'gpt-4o'))
 
+    def test_a_kill_switch_knows_servers_by_name(self):
+        self.endpoints = lambda: ''
+        self.start_daemon()
+        base = self.provider.base('api.openai.com')
+        _, answers = self.run_client(None, 'direct', 'native', count=1, base=base)
+        self.assertIsNone(answers['direct-0']['error'])
+        scope = self.scope('killed')
+        somebody = rig.spawn(['sleep', '1000'], scope.directory)  # whom the order is about
+        self.addCleanup(somebody.wait)
+        self.addCleanup(somebody.kill)
+        self.daemon.must('kill', f'cgroup={scope.path}', '--reason', 'test')
+        for evasion in ('split', 'io_uring'):
+            with self.subTest(evasion=evasion):
+                _, answers = self.run_client(scope, evasion, 'native', count=1, base=base)
+                self.assertIsNotNone(answers[f'{evasion}-0']['error'])
+                self.assertEqual(self.provider.events('request', id=f'{evasion}-0'), [])
+
     # ---- shown ----
 
     def test_what_is_not_read_is_shown(self):
@@ -126,7 +143,8 @@ class Evasion(harness.Case):
         sent = sum(e['body_bytes'] for name in answers for e in self.provider.events('request', id=name))
 
         def settled():
-            rows = [r for r in self.daemon.coverage(pid=pid) if r['state'] == 'opaque' and r['opaque_bytes'] >= sent]
+            # One that is examined meanwhile is read from then on.
+            rows = [r for r in self.daemon.coverage(pid=pid) if r['opaque_bytes'] and r['opaque_bytes'] + r['plaintext_bytes'] >= sent]
             return rows or (len(observer.find(pid=pid, status=200)) == len(answers) and self.daemon.coverage(pid=pid, state='covered'))
         row = rig.wait_until(settled, lambda: f'pid {pid}: {self.daemon.coverage(pid=pid)}, {observer.find(pid=pid)}')[0]
         self.assertTrue(row['target'].endswith(f':{self.provider.port}'), row)

@@ -300,7 +300,8 @@ Unseen Coverage::why(const Live& live) {
   if (live.spliced || live.ring) return Unseen::kForeignSend;
   if (tls.reason) return *tls.reason;
   if (live.interest == Interest::kHidden && live.hello.ech) return Unseen::kEch;
-  return live.joined ? Unseen::kJoinedLate : Unseen::kUnknownTls;
+  if (live.joined) return Unseen::kJoinedLate;
+  return tls.runtime.empty() ? Unseen::kUnknownTls : Unseen::kBypassed;
 }
 
 void Coverage::meter(const Talk& talk, Unseen reason, std::uint64_t bytes, bool connection) {

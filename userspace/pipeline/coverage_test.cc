@@ -113,7 +113,7 @@ TEST_F(CoverageTest, WhatIsReadIsCovered) {
   EXPECT_EQ(only().runtime, "openssl");
   EXPECT_EQ(only().plaintext_bytes, request.size() + chat_answer("gpt-4o-mini", 3, 4).size());
   moved(c, request.size() + 22 + 9000, 5000);  // and then something else
-  EXPECT_EQ(state(only()), "partial unknown_tls");
+  EXPECT_EQ(state(only()), "partial bypassed");
   kernel_.close(c);
   end(c);
   EXPECT_EQ(only().connections, 1u);
@@ -218,6 +218,21 @@ TEST_F(CoverageTest, AKillSwitchActsAtTheClientHello) {
   EXPECT_EQ(last().host, "api.openai.com");
   hello(8, tls::server_name("api.openai.com"));
   EXPECT_FALSE(conn(other).destroyed);
+}
+
+TEST_F(CoverageTest, CiphertextOfTheKilledGoesAnywhereButToAiEndpoints) {
+  const std::uint64_t c = kernel_.connect(7), other = kernel_.connect(7);
+  last_cookie_ = c - 1;
+  hello(7, tls::server_name("api.openai.com"));
+  hello(7, tls::server_name("www.example.com"));
+  subjects_.living = {7};
+  ASSERT_TRUE(kill(agent("agent-7")));
+  EXPECT_EQ(kernel_.scopes.at(kernel_.processes.at(7)).flags & PN_SCOPE_OPAQUE_ALLOW, 0U);
+  kernel_.write_opaque(c, "ciphertext");
+  kernel_.write_opaque(other, "ciphertext");
+  EXPECT_TRUE(conn(c).destroyed);
+  EXPECT_FALSE(conn(other).destroyed);
+  EXPECT_EQ(received(other), "ciphertext");
 }
 
 TEST_F(CoverageTest, DatagramsToPort443AreQuic) {

@@ -445,7 +445,7 @@ void Pipeline::judge_opaque(Connection& connection, Unread why) {
   const bool elsewhere = plain_endpoint || (effective->mode != model::Mode::kStrict && !goes_to_ai(connection));
   const bool killed = action == model::Action::kKill;
   const bool refused =
-      killed ? connection.ai() || effective->deny_opaque : action != model::Action::kAllow && !elsewhere;
+      killed ? goes_to_ai(connection) || effective->deny_opaque : action != model::Action::kAllow && !elsewhere;
   if (refused) {
     refuse_unread(connection, unread, decision.verdict, text_of(decision));
     return;

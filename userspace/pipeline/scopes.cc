@@ -55,8 +55,9 @@ pn_scope_val scope_value(const policy::ScopeSettings& settings, bool killed) {
     value.lease_requests = 0;
     value.lease_bytes = 0;
   }
-  // A scope with nothing to say must be all zero: the first gating scope is what turns the gate on.
-  if (value.mode != PN_MODE_OBSERVE && !settings.deny_opaque) value.flags |= PN_SCOPE_OPAQUE_ALLOW;
+  // A scope with nothing to say must be all zero: the first gating scope is what turns the gate on. Of a killed one,
+  // ciphertext waits until it is known where it goes.
+  if (value.mode != PN_MODE_OBSERVE && !settings.deny_opaque && !killed) value.flags |= PN_SCOPE_OPAQUE_ALLOW;
   return value;
 }
 

@@ -10,6 +10,7 @@ namespace penstock::pipeline {
 enum class Unseen : std::uint8_t {
   kUnknownTls,    // encrypted by code that nobody has found
   kNoProbe,       // found, but not to be probed
+  kBypassed,      // its library is probed, and these bytes did not pass through it, or before it was
   kProbeRemoved,  // the program has put its own bytes back
   kNotExamined,   // its images are still being looked at
   kJava,          // encrypted by code that the JVM makes at run time
@@ -24,9 +25,10 @@ struct UnseenText {
   std::string_view name;  // label and JSON value
   std::string_view hint;  // what would help
 };
-inline constexpr std::array<UnseenText, 10> kUnseenTexts{{
+inline constexpr std::array<UnseenText, 11> kUnseenTexts{{
     {"unknown_tls", "its TLS library is not known; run it with one that is (docs/KERNELS.md), or `opaque: deny`"},
     {"no_probe", "its TLS library is known, its calls were not found; another build of it may do"},
+    {"bypassed", "its TLS library is probed, these bytes did not pass through it: `mode: strict` refuses them"},
     {"probe_removed", "it has removed its probe: `mode: strict` refuses what it sends"},
     {"not_examined", "its program is being examined; list large ones under `images:` to have it done beforehand"},
     {"java", "the JVM's own TLS is not read; use a TLS library with a native provider, or `opaque: deny`"},
