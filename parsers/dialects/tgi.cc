@@ -34,7 +34,8 @@ class Tgi : public ModelCall {
   void event(const Event& event, model::Exchange& exchange) override {
     const Json body = event.json;
     exchange.output_text_bytes += body["token"]["text"].text_bytes();
-    if (!streamed_) exchange.output_text_bytes += body["generated_text"].text_bytes();
+    const bool streamed = event.kind != Event::Kind::kJson;
+    if (!streamed) exchange.output_text_bytes += body["generated_text"].text_bytes();
     const Json details = body["details"];
     if (!details.is_object() || !details.complete()) return;
     if (const auto reason = string_of(details["finish_reason"])) exchange.finish_reason = std::string(*reason);
@@ -42,7 +43,7 @@ class Tgi : public ModelCall {
     if (details["prefill"].is_array() && details["prefill"].size() != 0)
       take(exchange.usage.input_tokens, details["prefill"].size());
     take(exchange.usage.input_tokens, details["input_length"].as_count());
-    if (streamed_) settled_ = Settled::kYes;
+    if (streamed) settled_ = Settled::kYes;
   }
 
  private:

@@ -97,25 +97,46 @@ class SseReader final : public ResponseBody::Reader, wire::sse::Sink {
   bool whole_ = false;
 };
 
-// An AWS event stream: each message is one event, once its checksum has proved it.
+// An AWS event stream: each message is one event, once its checksum has proved it. SageMaker's messages are the pieces
+// of a body that a container wrote as it likes, events or JSON.
 class FrameReader final : public ResponseBody::Reader, wire::eventstream::Sink {
  public:
-  FrameReader(json::DigestOptions options, ResponseBody::Sink& sink) : sink_(sink), digest_(options), parser_(*this) {}
+  FrameReader(json::DigestOptions options, ResponseBody::Sink& sink)
+      : sink_(sink), options_(options), digest_(options), parser_(*this) {}
 
   void feed(std::string_view bytes) override { parser_.feed(as_bytes(bytes)); }
-  void lost() override { parser_.gap(); }
-  void finish(bool) override { parser_.finish(); }
+  void lost() override {
+    parser_.gap();
+    if (body_) body_->lost();
+  }
+  void finish(bool whole) override {
+    parser_.finish();
+    if (body_) body_->finish(whole);
+  }
 
  private:
   void on_message_begin(const wire::eventstream::Headers& headers, std::uint32_t) override {
     digest_.clear();
+    part_.clear();
+    part_bytes_ = 0;
     failed_ = headers.get(":message-type") != "event" && !headers.get(":message-type").empty();
     name_ = headers.get(":event-type");
     if (failed_)
       name_ = !headers.get(":exception-type").empty() ? headers.get(":exception-type") : headers.get(":error-code");
   }
-  void on_payload(std::span<const std::uint8_t> bytes) override { digest_.feed(as_text(bytes)); }
+  void on_payload(std::span<const std::uint8_t> bytes) override {
+    if (name_ != "PayloadPart") {
+      digest_.feed(as_text(bytes));
+      return;
+    }
+    part_bytes_ += bytes.size();
+    if (part_bytes_ <= kPartBytes) part_.append(as_text(bytes));
+  }
   void on_message_end(bool valid) override {
+    if (name_ == "PayloadPart") {
+      end_part(valid && part_bytes_ <= kPartBytes);
+      return;
+    }
     if (!valid) return;
     Event event;
     event.kind = Event::Kind::kFrame;
@@ -125,10 +146,25 @@ class FrameReader final : public ResponseBody::Reader, wire::eventstream::Sink {
     sink_.on_event(event);
   }
 
+  void end_part(bool valid) {
+    if (!body_) {
+      const std::size_t at = part_.find_first_not_of(" \t\r\n");
+      if (at == std::string::npos) return;
+      const bool document = part_[at] == '{' || part_[at] == '[';
+      body_ = document ? make_json_reader(options_, sink_) : make_sse_reader(options_, sink_);
+    }
+    valid ? body_->feed(part_) : body_->lost();
+  }
+
+  static constexpr std::size_t kPartBytes = 1 << 20;  // SageMaker's own limit
   ResponseBody::Sink& sink_;
+  json::DigestOptions options_;
   json::Digest digest_;
   wire::eventstream::Parser parser_;
   std::string name_;
+  std::string part_;
+  std::size_t part_bytes_ = 0;
+  std::unique_ptr<ResponseBody::Reader> body_;  // that the parts make up
   bool failed_ = false;
 };
 

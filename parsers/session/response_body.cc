@@ -1,10 +1,9 @@
 #include "parsers/session/response_body.h"
 
-#include <zlib.h>
-
 #include <algorithm>
 
 #include "parsers/session/readers.h"
+#include "parsers/wire/eventstream/crc32.h"
 
 namespace penstock::parsers::session {
 namespace {
@@ -20,10 +19,11 @@ constexpr std::size_t kPreludeBytes = 12;
 
 bool event_stream_prelude(std::string_view start) {
   if (start.size() < kPreludeBytes) return false;
-  const auto* bytes = reinterpret_cast<const Bytef*>(start.data());
-  const uLong announced = static_cast<uLong>(bytes[8]) << 24 | static_cast<uLong>(bytes[9]) << 16 |
-                          static_cast<uLong>(bytes[10]) << 8 | bytes[11];
-  return crc32(0, bytes, 8) == announced;
+  const std::span bytes(reinterpret_cast<const std::uint8_t*>(start.data()), kPreludeBytes);
+  const std::uint32_t announced = static_cast<std::uint32_t>(bytes[8]) << 24 |
+                                  static_cast<std::uint32_t>(bytes[9]) << 16 |
+                                  static_cast<std::uint32_t>(bytes[10]) << 8 | bytes[11];
+  return wire::eventstream::crc32(0, bytes.first(8)) == announced;
 }
 
 constexpr std::string_view kSseFields[] = {"data:", "event:", "id:", "retry:", "error:", ":"};

@@ -336,6 +336,35 @@ TEST_F(SessionTest, SpeechOverEventStreams) {
   EXPECT_EQ("clock", exchange.tool_calls[0].name);
 }
 
+// SageMaker's parts are cut anywhere; together they are what the container wrote.
+TEST_F(SessionTest, ABodyInTheMessagesOfAnEventStream) {
+  constexpr std::string_view kBody =
+      "data:{\"token\":{\"text\":\"Hel\"}}\n\ndata:{\"token\":{\"text\":\"lo\"},\"generated_text\":\"Hello\","
+      "\"details\":{\"finish_reason\":\"length\",\"generated_tokens\":2,\"input_length\":5}}\n\n";
+  for (const std::size_t size : {1u, 7u, 64u, 1000u}) {
+    open(false, "aws.sagemaker");
+    sent = received = 0;
+    sink.done.clear();
+    const std::string request = R"({"inputs":"Say hello","parameters":{"details":true},"stream":true})";
+    client(
+        fmt::format("POST /endpoints/e/invocations-response-stream HTTP/1.1\r\nhost: runtime.sagemaker.x\r\n"
+                    "content-type: application/json\r\ncontent-length: {}\r\n\r\n{}",
+                    request.size(), request));
+    server("HTTP/1.1 200 OK\r\ncontent-type: application/vnd.amazon.eventstream\r\n\r\n");
+    for (std::size_t at = 0; at < kBody.size(); at += size)
+      server(wire::eventstream::testing::message(
+          {{":event-type", "PayloadPart"}, {":message-type", "event"}, {":content-type", "application/octet-stream"}},
+          kBody.substr(at, size)));
+    parser->close(++now_ns);
+    ASSERT_EQ(1u, sink.done.size());
+    EXPECT_EQ(5u, sink.done[0].usage.input_tokens);
+    EXPECT_EQ(2u, sink.done[0].usage.output_tokens);
+    EXPECT_EQ(5u, sink.done[0].output_text_bytes);
+    EXPECT_EQ("length", sink.done[0].finish_reason);
+    EXPECT_TRUE(sink.done[0].stream);
+  }
+}
+
 TEST_F(SessionTest, HugeCountersSaturate) {
   open();
   client("POST /v1/messages HTTP/1.1\r\nhost: api.anthropic.com\r\ncontent-length: 2\r\n\r\n{}");
