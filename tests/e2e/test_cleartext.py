@@ -45,7 +45,9 @@ class Cleartext(harness.Case):
         answers.update(self.step(clients, 1))
         answers.update(self.step(self.clients('fresh', 1, ONE_REQUEST), 0))
         self.assert_observed(observer, answers)
-        self.assertEqual(len(observer.exchanges), len(answers), 'a call was counted twice')
+        pids = {answer['pid'] for answer, _ in answers.values()}
+        seen = [e for e in observer.exchanges if e['pid'] in pids or e['port'] == self.provider.clear_port]
+        self.assertEqual(len(seen), len(answers), 'a call was counted twice')
 
     def test_attached_mid_connection(self):
         clients = self.clients('attached', 3, SEVERAL)
