@@ -223,7 +223,7 @@ static __noinline void take_answer(struct pn_ctl_val *ctl, struct pn_plain_val *
 
 	if (s && !pn_rate_ok(s, n)) {
 		pn_lost_rate(PN_EV_data, n);
-	} else if (thrown_away || !vectors_of_receive(&w, n)) {
+	} else if (thrown_away || !vectors_of_syscall(&w, n)) {
 		pn_lost_fault(PN_EV_data, n);
 	} else {
 		describe_copy(&w, p, PN_TO_CLIENT, scope);

@@ -44,6 +44,22 @@ int BPF_PROG(tp_btf__exec, struct task_struct *task, int old_pid, struct linux_b
 	return 0;
 }
 
+static __always_inline void end_stdio(struct pn_ctl_val *ctl, __u32 tgid)
+{
+	struct pn_stdio_val *io = bpf_map_lookup_elem(&pn_stdio, &tgid);
+	if (!io)
+		return;
+	if (io->stream) {
+		struct pn_ev_conn_close ev = {.cookie = io->stream | PN_STDIO_COOKIE,
+					      .stream = io->stream,
+					      .to_server_bytes = io->pos[PN_TO_SERVER],
+					      .to_client_bytes = io->pos[PN_TO_CLIENT]};
+		bpf_map_delete_elem(&pn_admit, &ev.cookie);
+		PN_EMIT(pn_events, PN_EV_conn_close, &ev, pn_wake_flags(ctl, false, sizeof(ev)));
+	}
+	bpf_map_delete_elem(&pn_stdio, &tgid);
+}
+
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(tp_btf__exit, struct task_struct *task)
 {
@@ -55,6 +71,7 @@ int BPF_PROG(tp_btf__exit, struct task_struct *task)
 	bpf_map_delete_elem(&pn_proc, &tgid);
 	go_forget(tgid);
 	bpf_map_delete_elem(&pn_aead_proc, &tgid);
+	end_stdio(ctl, tgid);
 	PN_EMIT(pn_events, PN_EV_exit, &ev, pn_wake_flags(ctl, false, sizeof(ev)));
 	return 0;
 }

@@ -144,6 +144,17 @@ struct {
 	PN_PINNED;
 } pn_admit SEC(".maps") __weak;
 
+/* key: tgid · value: pn_stdio_val · writer: daemon (inserts), pipe_io, exit hook (deletes) · reader: pipe_io, daemon · full: daemon
+ * reports, that server is not followed · miss: not a server over pipes that is of interest. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, PN_MAX_PROCS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct pn_stdio_val);
+	PN_PINNED;
+} pn_stdio SEC(".maps") __weak;
+
 /* key: address and port · value: unused · writer: daemon (learnt from traffic, configured) · reader: connect hooks of
  * blocked scopes · full: oldest forgotten; the gate still denies · miss: connect allowed. */
 struct {

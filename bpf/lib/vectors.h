@@ -77,8 +77,12 @@ static __always_inline bool vectors_of_send(struct pn_vectors *w, const struct m
 }
 
 #define NR_READ 0
+#define NR_WRITE 1
 #define NR_READV 19
+#define NR_WRITEV 20
+#define NR_SENDTO 44
 #define NR_RECVFROM 45
+#define NR_SENDMSG 46
 #define NR_RECVMSG 47
 #define CS_64BIT 0x33
 
@@ -89,8 +93,8 @@ struct pn_user_msghdr { /* of recvmsg(2) and sendmsg(2)                         
 	__u64 vecs;
 };
 
-/* Where the system call that is about to return put its `n` bytes; false: not told by its registers (io_uring, 32 bits). */
-static __always_inline bool vectors_of_receive(struct pn_vectors *w, __u64 n)
+/* The `n` bytes that the system call which is about to return moved; false: its registers do not tell (io_uring, 32 bits). */
+static __always_inline bool vectors_of_syscall(struct pn_vectors *w, __u64 n)
 {
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
 	struct pn_user_msghdr msg = {};
@@ -107,15 +111,19 @@ static __always_inline bool vectors_of_receive(struct pn_vectors *w, __u64 n)
 	w->of_program = 1;
 	switch (nr) {
 	case NR_READ:
+	case NR_WRITE:
 	case NR_RECVFROM:
+	case NR_SENDTO:
 		w->vec = NULL;
 		w->at = second;
 		return true;
 	case NR_READV:
+	case NR_WRITEV:
 		w->vec = (const struct iovec *)second;
 		w->vecs = (__u32)third;
 		return true;
 	case NR_RECVMSG:
+	case NR_SENDMSG:
 		if (bpf_probe_read_user(&msg, sizeof(msg), (const void *)second))
 			return false;
 		w->vec = (const struct iovec *)msg.vec;

@@ -22,6 +22,7 @@ struct Endpoint {
   std::string host;        // SNI or configured name, lower case; an HTTP authority overrides it
   std::uint16_t port = 0;  // destination port
   std::string address;     // textual IP of the server
+  bool pipes = false;      // standard input and output of a server, not a socket
   std::string provider;    // from the `endpoints:` configuration; empty: decided by host, path and shape
   // The `endpoints:` configuration by name, "host" or "host:port" -> provider: what a request's authority is looked up
   // in before `provider` is believed. May be null.

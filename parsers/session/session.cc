@@ -22,7 +22,9 @@ namespace http2 = wire::http2;
 class Session final : public ConnectionParser, http::Sink {
  public:
   Session(const Endpoint& endpoint, bool joined, ExchangeSink& sink)
-      : endpoint_(endpoint), joined_(joined), sink_(sink) {}
+      : endpoint_(endpoint), joined_(joined), sink_(sink) {
+    if (endpoint.pipes) begin_lines();
+  }
 
   void feed(Direction direction, std::uint64_t pos, std::span<const std::uint8_t> bytes,
             std::uint64_t when_boot_ns) override {

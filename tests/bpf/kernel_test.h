@@ -34,7 +34,7 @@ class Collector final : public capture::EventSink {
     std::string payload;
   };
   void on_data(const pn_ev_data& event, std::span<const std::uint8_t> payload) override {
-    if (event.hdr.tgid != static_cast<std::uint32_t>(getpid())) return;
+    if (event.hdr.tgid != of_process) return;
     data.push_back({event, std::string(payload.begin(), payload.end())});
   }
   void on_bind(const pn_ev_bind& event) override { binds[event.stream] = event; }
@@ -66,6 +66,7 @@ class Collector final : public capture::EventSink {
     return out;
   }
 
+  std::uint32_t of_process = static_cast<std::uint32_t>(getpid());
   std::vector<Data> data;
   std::map<std::uint64_t, pn_ev_bind> binds;
   std::vector<pn_ev_gate> gates;

@@ -31,6 +31,10 @@ namespace {
 using base::Error;
 using base::ErrorCode;
 
+struct LinkDeleter {
+  void operator()(bpf_link* l) const { bpf_link__destroy(l); }
+};
+
 struct SkeletonDeleter {
   void operator()(penstock_bpf* s) const { penstock_bpf__destroy(s); }
 };
@@ -135,6 +139,7 @@ struct Kernel::Impl {
   std::uint32_t epoch = 1;
   pn_ctl_val* control = nullptr;
   LiveRing ring;
+  std::unique_ptr<bpf_link, LinkDeleter> stdio;  // while servers over pipes are watched
   // The probes of one image: taken away with this object, unless the kernel side as a whole ends (pins outlive us).
   class Attached {
    public:
@@ -294,7 +299,8 @@ base::Result<> Kernel::Impl::attach_programs() {
   bpf_object__for_each_program(program, skeleton->obj) {
     const char* name = bpf_program__name(program);
     const bpf_prog_type type = bpf_program__type(program);
-    if (type == BPF_PROG_TYPE_KPROBE) continue;  // per image, see attach()
+    if (type == BPF_PROG_TYPE_KPROBE) continue;              // per image, see attach()
+    if (program == skeleton->progs.tp_btf__stdio) continue;  // on demand, see watch_stdio()
     bpf_link* link = type == BPF_PROG_TYPE_TRACING ? bpf_program__attach(program)
                                                    : bpf_program__attach_cgroup(program, cgroup.get());
     if (link == nullptr)
@@ -374,6 +380,33 @@ std::size_t Kernel::attached_images() const {
   return inodes.size();
 }
 
+base::Result<> Kernel::watch_stdio(std::uint32_t server_tgid, std::uint32_t client_tgid) {
+  Impl& k = *impl_;
+  pn_stdio_val value{};
+  value.client_tgid = client_tgid;
+  if (bpf_map_update_elem(bpf_map__fd(k.skeleton->maps.pn_stdio), &server_tgid, &value, BPF_ANY) != 0)
+    return base::errno_error(errno, "write pn_stdio");
+  if (k.stdio != nullptr) return {};
+  k.stdio.reset(bpf_program__attach(k.skeleton->progs.tp_btf__stdio));
+  if (k.stdio == nullptr) return base::errno_error(errno, "attach tp_btf__stdio");
+  return k.pin_link(bpf_link__fd(k.stdio.get()), "tp_btf__stdio");
+}
+
+void Kernel::unwatch_stdio() {
+  Impl& k = *impl_;
+  unlink(k.link_path("tp_btf__stdio").c_str());
+  k.stdio.reset();
+}
+
+std::vector<std::uint32_t> Kernel::stdio_servers() const {
+  std::vector<std::uint32_t> out;
+  const int map = bpf_map__fd(impl_->skeleton->maps.pn_stdio);
+  std::uint32_t key = 0;
+  for (const void* at = nullptr; out.size() < PN_MAX_PROCS && bpf_map_get_next_key(map, at, &key) == 0; at = &key)
+    out.push_back(key);
+  return out;
+}
+
 base::Result<> Kernel::activate() {
   Impl& k = *impl_;
   k.control->heartbeat_boot_ns = base::SystemClock().boot_ns();
@@ -388,7 +421,7 @@ KernelMaps Kernel::maps() const {
   const auto& m = impl_->skeleton->maps;
   return {bpf_map__fd(m.pn_ctl),      bpf_map__fd(m.pn_scope), bpf_map__fd(m.pn_proc),  bpf_map__fd(m.pn_cgroup),
           bpf_map__fd(m.pn_conn),     bpf_map__fd(m.pn_gate),  bpf_map__fd(m.pn_admit), bpf_map__fd(m.pn_endpoint),
-          bpf_map__fd(m.pn_datagram), impl_->control};
+          bpf_map__fd(m.pn_datagram), bpf_map__fd(m.pn_stdio), impl_->control};
 }
 
 EventSource& Kernel::events() { return impl_->ring; }

@@ -52,6 +52,13 @@ class Kernel final : public KernelCounters {
   void detach(const Image& image);
   std::size_t attached_images() const;
 
+  // Follows what this process reads from its standard input and writes to its standard output; `client_tgid` speaks to
+  // it. Until unwatch_stdio(), every system call of the host is a little slower. Ends by itself with the process.
+  base::Result<> watch_stdio(std::uint32_t server_tgid, std::uint32_t client_tgid);
+  void unwatch_stdio();
+  // Watched now, or by a predecessor.
+  std::vector<std::uint32_t> stdio_servers() const;
+
   // From now on our programs act and those of a predecessor do not.
   base::Result<> activate();
   // True if a predecessor's maps were taken over: its gates, scopes and streams are in force.

@@ -41,6 +41,7 @@ constexpr StatName kKernelStats[] = {
     {PN_STAT_BIND_LENGTH, "bind_length"},
     {PN_STAT_BIND_ADJACENT, "bind_adjacent"},
     {PN_STAT_BIND_CLEAR, "bind_clear"},
+    {PN_STAT_STDIO_STOPPED, "stdio_stopped"},
     {PN_STAT_BIND_CHANGED, "bind_changed"},
     {PN_STAT_TABLE_FULL_CTX, "table_full_ctx"},
     {PN_STAT_TABLE_FULL_CONN, "table_full_conn"},

@@ -144,6 +144,8 @@ base::Result<> Daemon::open_kernel() {
   if (config.defaults().has_heartbeat_timeout_ns()) options.dead_after_ns = config.defaults().heartbeat_timeout_ns();
   PN_TRY(kernel_, capture::Kernel::load(options));
   gate_ = std::make_unique<gate::KernelGate>(kernel_->maps(), gate::KernelGate::Options{});
+  stdio_ = std::make_unique<StdioServers>(*kernel_);
+  if (kernel_->resumed()) stdio_->end_orphans();
   executor_ = std::make_unique<Executor>(kernel_->events());
   subjects_ = std::make_unique<Subjects>(clock_, identity::Options{});
   subjects_->set_names(config.agents());
@@ -335,6 +337,7 @@ void Daemon::housekeeping(std::uint64_t now) {
   if (ready()) manager_.ready(fmt::format("{} policies, {}", policies_->set().policies_size(), kVersion));
   subjects_->expire();
   probes_->poll();
+  stdio_->expire(now);
   runs_->sweep();
   if (now >= next_cgroup_scan_ns_) {
     next_cgroup_scan_ns_ = now + kCgroupScanNs;
@@ -466,7 +469,14 @@ std::optional<model::ProcessKey> Daemon::process(std::uint32_t pid) { return sub
 
 void Daemon::on_fork(std::uint32_t child) { probes_->on_fork(child); }
 void Daemon::on_exec(std::uint32_t process) { probes_->on_exec(process); }
-void Daemon::on_exit(std::uint32_t process) { probes_->on_exit(process); }
+void Daemon::on_exit(std::uint32_t process) {
+  probes_->on_exit(process);
+  stdio_->on_exit(process);
+}
+
+void Daemon::on_placed(const model::Subject& process, bool gated) {
+  if (gated || subjects_->identity().acts_for_agent(process.process)) stdio_->consider(process.process.pid);
+}
 
 void Daemon::on_exchange(const model::Exchange& exchange) {
   // Plain requests are nobody's business unless something was done to them.

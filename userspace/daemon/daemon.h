@@ -35,6 +35,7 @@
 #include "userspace/daemon/runs.h"
 #include "userspace/daemon/service_manager.h"
 #include "userspace/daemon/settings.h"
+#include "userspace/daemon/stdio_servers.h"
 #include "userspace/daemon/subjects.h"
 #include "userspace/gate/kernel_gate.h"
 #include "userspace/ledger/estimate.h"
@@ -85,6 +86,7 @@ class Daemon final : private pipeline::Observer, private RunHost {
   void on_fork(std::uint32_t child) override;
   void on_exec(std::uint32_t process) override;
   void on_exit(std::uint32_t process) override;
+  void on_placed(const model::Subject& process, bool gated) override;
   void on_span(pipeline::Span what, std::uint64_t ns, std::string_view provider) override;
   void on_chunks(const model::Exchange& exchange, const pipeline::ChunkTimes& times) override;
   void on_cut(const model::Exchange& exchange, std::uint64_t tokens_beyond) override;
@@ -134,6 +136,7 @@ class Daemon final : private pipeline::Observer, private RunHost {
   ProcessTlsReader process_tls_{probes_};
   std::unique_ptr<pipeline::Pipeline> pipeline_;
   std::unique_ptr<Runs> runs_;
+  std::unique_ptr<StdioServers> stdio_;
   std::unique_ptr<Probes> probes_;
   std::unique_ptr<EndpointNames> endpoint_names_;
   std::unique_ptr<FdWatch> fd_watch_;

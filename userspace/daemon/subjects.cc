@@ -72,6 +72,11 @@ const model::Subject& Subjects::subject(std::uint32_t tgid) {
   return current_;
 }
 
+std::string Subjects::program(std::uint32_t tgid) {
+  const auto key = identity_.key_of(tgid);
+  return key ? identity_.program(*key) : std::string();
+}
+
 std::vector<model::Subject> Subjects::ancestors(const model::Subject& subject) {
   std::vector<model::Subject> out;
   const std::vector<identity::Link> chain = identity_.delegation(subject.process).chain;

@@ -36,6 +36,7 @@ class Subjects final : public pipeline::SubjectSource {
   model::Subject of_cgroup(const std::string& path) const;
 
   const model::Subject& subject(std::uint32_t tgid) override;
+  std::string program(std::uint32_t tgid) override;
   std::vector<model::Subject> ancestors(const model::Subject& subject) override;
   void on_fork(const pn_ev_fork& event) override;
   void on_exec(const pn_ev_exec& event) override;

@@ -3,7 +3,10 @@
 #include <bpf/bpf.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -70,7 +73,20 @@ base::Result<> KernelGate::admit(std::uint64_t cookie, std::uint64_t pos, std::u
   return write_map(maps_.admit, cookie, pn_admit_val{pos, flags, 0}, "write pn_admit");
 }
 
+base::Result<bool> KernelGate::signal_server(const SocketRef& socket, int signal) {
+  const base::Fd server(static_cast<int>(syscall(SYS_pidfd_open, socket.stdio_server, 0)));
+  // The kernel forgets a server when it ends: with this record there, the descriptor is of that process and no other.
+  pn_stdio_val value{};
+  const bool same = bpf_map_lookup_elem(maps_.stdio, &socket.stdio_server, &value) == 0 &&
+                    (value.stream | PN_STDIO_COOKIE) == socket.cookie;
+  if (!server || !same) return false;
+  if (syscall(SYS_pidfd_send_signal, server.get(), signal, nullptr, 0) == 0) return true;
+  if (errno == ESRCH) return false;
+  return base::errno_error(errno, "signal a server over pipes", "needs CAP_KILL");
+}
+
 base::Result<bool> KernelGate::push(const SocketRef& socket) {
+  if (socket.stdio_server != 0) return signal_server(socket, SIGCONT);
   base::Fd fd = sockets_.duplicate(socket);
   if (!fd) return false;
   int before = 0;
@@ -89,6 +105,7 @@ base::Result<bool> KernelGate::push(const SocketRef& socket) {
 }
 
 base::Result<bool> KernelGate::grow_send_buffer(const SocketRef& socket, std::uint32_t bytes) {
+  if (socket.stdio_server != 0) return false;
   base::Fd fd = sockets_.duplicate(socket);
   if (!fd) return false;
   const std::uint32_t wanted = std::min(bytes, options_.max_send_buffer_bytes);
@@ -107,6 +124,7 @@ base::Result<bool> KernelGate::grow_send_buffer(const SocketRef& socket, std::ui
 
 base::Result<bool> KernelGate::destroy(const SocketRef& socket) {
   grown_.erase(socket.cookie);
+  if (socket.stdio_server != 0) return signal_server(socket, SIGKILL);
   return diagnosis_.destroy(socket);
 }
 

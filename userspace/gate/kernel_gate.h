@@ -37,6 +37,7 @@ class KernelGate final : public GateControl {
 
  private:
   void scopes_changed();
+  base::Result<bool> signal_server(const SocketRef& socket, int signal);
   base::Result<> refresh_gating();
 
   capture::KernelMaps maps_;

@@ -399,6 +399,11 @@ std::vector<model::ProcessKey> Identity::processes_of_run(const std::string& run
   return out;
 }
 
+std::string Identity::program(const model::ProcessKey& key) {
+  const Process* p = find_or_read(key);
+  return p != nullptr ? to_string(p->image->program) : std::string();
+}
+
 std::vector<model::ProcessKey> Identity::note_agent(const model::ProcessKey& key) {
   std::vector<model::ProcessKey> affected;
   Process* p = find_or_read(key);

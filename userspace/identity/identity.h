@@ -93,6 +93,8 @@ class Identity {
   // What is known: for an unknown process only its key is set. `cgroup_id` (of the event; 0: not known) tells when the
   // process moved since it was read.
   model::Subject resolve(const model::ProcessKey&, std::uint64_t cgroup_id = 0);
+  // What it runs, "name" or "name:script", whoever it acts for; empty: not known.
+  std::string program(const model::ProcessKey&);
   Delegation delegation(const model::ProcessKey&);
   // Living processes of a run, for `kill` and `top`.
   std::vector<model::ProcessKey> processes_of_run(const std::string& run);

@@ -193,8 +193,10 @@ void Connection::update() {
     const bool plain_upload =
         open != nullptr && !policy::is_ai(*open->exchange) && held_bytes_ >= pipeline_.options_.plain_body_bytes;
     // The last request was let go before its end was seen: its body follows.
-    const bool continues =
-        open == nullptr && !pending_.empty() && pending_.back().stage == Stage::kAdmitted && !pending_.back().complete;
+    // A stopped server cannot read on, and does nothing with the beginning of a message.
+    const bool stopped = info_.socket.stdio_server != 0;
+    const bool continues = stopped || (open == nullptr && !pending_.empty() &&
+                                       pending_.back().stage == Stage::kAdmitted && !pending_.back().complete);
     if (protocol == parsers::Protocol::kOther || protocol == parsers::Protocol::kWebSocket) {
       pipeline_.judge_opaque(*this, Unread::kNotHttp);
       if (destroyed_) return;

@@ -82,7 +82,9 @@ base::Result<> Pipeline::set_policies(std::shared_ptr<const policy::CompiledPoli
 // ---- scopes --------------------------------------------------------------------------------------------------------
 
 void Pipeline::place(const model::Subject& subject) {
-  parts_.scopes.place(subject, effective_for(subject), parts_.kills.stops(subject));
+  const auto effective = effective_for(subject);
+  parts_.scopes.place(subject, effective, parts_.kills.stops(subject));
+  for (Observer* observer : parts_.observers) observer->on_placed(subject, effective->gated);
 }
 
 void Pipeline::refresh_scopes() {

@@ -147,6 +147,11 @@ std::optional<std::string> Pipeline::ai_provider(const gate::SocketRef& socket, 
 
 parsers::Endpoint Pipeline::endpoint_of(const gate::SocketRef& socket, std::string_view name) const {
   parsers::Endpoint endpoint;
+  if (socket.stdio_server != 0) {
+    endpoint.pipes = true;
+    endpoint.host = parts_.subjects.program(socket.stdio_server);
+    return endpoint;
+  }
   endpoint.host = name;
   endpoint.address = address_text(socket);
   endpoint.port = socket.remote_port;

@@ -24,6 +24,8 @@ class SubjectSource {
   virtual ~SubjectSource() = default;
   // Never fails: what cannot be found out is empty. Valid until the next call of any member.
   virtual const model::Subject& subject(std::uint32_t tgid) = 0;
+  // What it runs ("node:server.mjs"), whoever it acts for.
+  virtual std::string program(std::uint32_t tgid) = 0;
   // The agents on whose behalf it acts, nearest first.
   virtual std::vector<model::Subject> ancestors(const model::Subject& subject) = 0;
   virtual void on_fork(const pn_ev_fork& event) = 0;
@@ -100,6 +102,8 @@ class Observer {
   virtual void on_fork(std::uint32_t /*child*/) {}
   virtual void on_exec(std::uint32_t /*process*/) {}
   virtual void on_exit(std::uint32_t /*process*/) {}
+  // Which policies hold for it was looked at: at its exec, and when they or its agents change.
+  virtual void on_placed(const model::Subject& /*process*/, bool /*gated*/) {}
   // `provider`: of the connection's last call, where that matters.
   virtual void on_span(Span /*what*/, std::uint64_t /*ns*/, std::string_view /*provider*/) {}
   // Before on_exchange(), for an answer that came in chunks.

@@ -31,6 +31,7 @@ class FakeSubjects final : public SubjectSource {
     return subject;
   }
   const model::Subject& subject(std::uint32_t tgid) override { return current_ = make(tgid); }
+  std::string program(std::uint32_t tgid) override { return "program-" + std::to_string(tgid); }
   std::map<std::uint32_t, std::uint32_t> started_by;
   std::vector<model::Subject> ancestors(const model::Subject& subject) override {
     std::vector<model::Subject> out;

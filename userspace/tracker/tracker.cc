@@ -67,6 +67,13 @@ void Tracker::touch(Stream& stream, const pn_ev_hdr& hdr) {
   if (stream.handler) bound_order_.splice(bound_order_.end(), bound_order_, stream.order);
 }
 
+void Tracker::note_writer(Stream& stream, const pn_ev_hdr& hdr, std::uint32_t scope) {
+  stream.info.scope = scope;
+  if (stream.info.socket.stdio_server != 0) return;  // seen in the server, written by its client
+  stream.info.socket.tgid = hdr.tgid;
+  stream.info.cgroup_id = hdr.cgroup_id;
+}
+
 void Tracker::on_data(const pn_ev_data& event, std::span<const std::uint8_t> payload) {
   const auto direction = static_cast<std::uint8_t>(event.direction == PN_TO_CLIENT ? PN_TO_CLIENT : PN_TO_SERVER);
   Stream* stream = find_or_create(event.stream, event.hdr);
@@ -75,11 +82,7 @@ void Tracker::on_data(const pn_ev_data& event, std::span<const std::uint8_t> pay
     return;
   }
   touch(*stream, event.hdr);
-  if (direction == PN_TO_SERVER) {
-    stream->info.socket.tgid = event.hdr.tgid;
-    stream->info.cgroup_id = event.hdr.cgroup_id;
-    stream->info.scope = event.scope;
-  }
+  if (direction == PN_TO_SERVER) note_writer(*stream, event.hdr, event.scope);
   if (!stream->handler && event.cookie != 0) adopt(*stream, event.cookie);
 
   if (direction == PN_TO_SERVER && (event.flags & PN_DATA_PROVISIONAL) != 0) {
@@ -223,7 +226,9 @@ void Tracker::on_bind(const pn_ev_bind& event) {
   info.scope = event.scope;
   info.how = event.how;
   info.socket.cookie = event.cookie;
-  info.socket.tgid = event.hdr.tgid;
+  const bool stdio = event.how == PN_BIND_STDIO;
+  info.socket.tgid = stdio ? event.client_tgid : event.hdr.tgid;
+  info.socket.stdio_server = stdio ? event.hdr.tgid : 0;
   info.socket.family = event.family;
   info.socket.local_port = event.local_port;
   info.socket.remote_port = event.remote_port;
@@ -248,9 +253,11 @@ void Tracker::on_bind(const pn_ev_bind& event) {
 void Tracker::adopt(Stream& stream, std::uint64_t cookie) {
   ++counters_.adopted;
   const std::uint32_t tgid = stream.info.socket.tgid;
+  const bool stdio = (cookie & PN_STDIO_COOKIE) != 0;  // then its client is not known: the server stands for it
   stream.info.socket = host_.find_socket(cookie).value_or(gate::SocketRef{});
   stream.info.socket.cookie = cookie;
   if (tgid != 0) stream.info.socket.tgid = tgid;
+  if (stdio) stream.info.socket.stdio_server = tgid;
   stream.info.joined = options_.resumed;
   stream.floating = {options_.resumed, options_.resumed};
   bind(stream);
@@ -285,9 +292,7 @@ void Tracker::on_gate(const pn_ev_gate& event) {
   Stream* stream = find_or_create(event.stream, event.hdr);
   if (stream == nullptr) return;
   touch(*stream, event.hdr);
-  stream->info.scope = event.scope;
-  stream->info.socket.tgid = event.hdr.tgid;
-  stream->info.cgroup_id = event.hdr.cgroup_id;
+  note_writer(*stream, event.hdr, event.scope);
   if (!stream->handler) adopt(*stream, event.cookie);
   stream->info.socket.fd_hint = event.fd;
   if (event.data_stream != 0) take_offered(*stream, event);
@@ -420,6 +425,7 @@ void Tracker::reconcile(const std::unordered_set<std::uint64_t>& live, std::uint
     const Stream* stream = find(id);
     if (stream == nullptr) PN_BUG("tracker: order lists an unknown stream");
     if (stream->info.last_boot_ns >= before_boot_ns) break;
+    if (stream->info.socket.stdio_server != 0) continue;  // has no socket
     if (!live.contains(stream->info.socket.cookie)) gone.push_back(id);
   }
   counters_.reconciled += gone.size();

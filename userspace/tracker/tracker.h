@@ -176,6 +176,7 @@ class Tracker {
   void take_offered(Stream& stream, const pn_ev_gate& event);
   void drop_provisional_from(Stream& stream, std::uint64_t pos);
   void touch(Stream& stream, const pn_ev_hdr& hdr);
+  void note_writer(Stream& stream, const pn_ev_hdr& hdr, std::uint32_t scope);
   void end(std::uint64_t id, std::uint64_t when);
   void remember_ended(std::uint64_t id);
   void make_room_unbound();

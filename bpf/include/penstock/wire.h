@@ -87,6 +87,7 @@ enum pn_bind_how {        /* how a stream was tied to its socket; nested, print 
 	PN_BIND_ADJACENT = 3, /* next TLS send (or last receive) of the thread                             */
 	PN_BIND_PRINT = 4,   /* the send carries the very ciphertext that the TLS call made                */
 	PN_BIND_CLEAR = 5,   /* cleartext: the bytes were taken at the socket itself                       */
+	PN_BIND_STDIO = 6,   /* standard input and output of a server that its client started: no socket    */
 };
 
 struct pn_ev_bind {
@@ -101,7 +102,7 @@ struct pn_ev_bind {
 	__u8 how;         /* enum pn_bind_how                                                              */
 	__u8 joined;      /* 1: the connection existed before it was observed                              */
 	__u32 scope;
-	__u32 _pad0;
+	__u32 client_tgid; /* stdio: whoever speaks to the server, which hdr names; else 0                 */
 };
 PN_WIRE(pn_ev_bind, 96);
 
@@ -342,6 +343,21 @@ struct pn_proc_val {      /* pn_proc[tgid]: written by user space, copied to chi
 };
 PN_WIRE(pn_proc_val, 8);
 
+/*
+ * pn_stdio[tgid]: a process whose standard input and output are pipes (or socket pairs) that another process holds the other
+ * ends of. Written by user space once; from then on the kernel's. Its streams have no socket: their cookie is the stream's number
+ * with PN_STDIO_COOKIE.
+ */
+#define PN_STDIO_COOKIE (1ull << 63)
+enum pn_stdio_state { PN_STDIO_UNKNOWN = 0, PN_STDIO_SPEAKS, PN_STDIO_NEVER };
+struct pn_stdio_val {
+	__u64 stream;     /* 0: nothing was read yet                                                       */
+	__u64 pos[2];
+	__u32 client_tgid;
+	__u32 state;      /* enum pn_stdio_state: does it speak JSON lines?                                */
+};
+PN_WIRE(pn_stdio_val, 32);
+
 struct pn_endpoint_key {  /* pn_endpoint: addresses known to be AI endpoints                               */
 	__u8 addr[16];    /* IPv4 in the first four bytes, rest 0                                          */
 	__u16 port;
@@ -426,6 +442,7 @@ enum pn_stat {            /* pn_stats[index], per CPU                           
 	PN_STAT_TABLE_FULL_CALLS, /* pn_go_call, pn_sealed                                                 */
 	PN_STAT_RECORDS_UNSENT,   /* sealed records whose send was not recognised                          */
 	PN_STAT_BIND_CLEAR,
+	PN_STAT_STDIO_STOPPED,    /* reads that stopped a server over pipes                                */
 	PN_STATS = 32,
 };
 

@@ -16,6 +16,7 @@ struct KernelMaps {
   int admit = -1;
   int endpoint = -1;
   int datagram = -1;
+  int stdio = -1;
   pn_ctl_val* control = nullptr;  // pn_ctl[0], mapped
 };
 

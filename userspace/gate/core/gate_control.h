@@ -22,6 +22,8 @@ struct SocketRef {
   std::uint16_t remote_port = 0;
   std::array<std::uint8_t, 16> local_addr{};
   std::array<std::uint8_t, 16> remote_addr{};
+  // Not 0: no socket. The process that serves `tgid` over its standard input; held means stopped.
+  std::uint32_t stdio_server = 0;
 };
 
 struct HeldConnection {
@@ -58,13 +60,15 @@ class GateControl {
 
   // Lets the connection send up to plaintext position `pos`; `flags` are pn_admit_flags. Does not push.
   virtual base::Result<> admit(std::uint64_t cookie, std::uint64_t pos, std::uint32_t flags) = 0;
-  // Makes TCP send now what the gate has let go (without it the kernel's probe timer does, after >= 200 ms).
+  // Makes TCP send now what the gate has let go (without it the kernel's probe timer does, after >= 200 ms); lets a
+  // stopped server go on.
   // Not finding the descriptor any more is not an error: returns false.
   virtual base::Result<bool> push(const SocketRef& socket) = 0;
   // Raises the send buffer of a held socket to at least `bytes` (bounded) so that a writer of chunks shows its whole
   // body before the verdict. Returns false when the descriptor was not found.
   virtual base::Result<bool> grow_send_buffer(const SocketRef& socket, std::uint32_t bytes) = 0;
-  // Ends one connection now (SOCK_DESTROY): the program's next call fails with ECONNABORTED, the peer gets a reset.
+  // Ends one connection now (SOCK_DESTROY): the program's next call fails with ECONNABORTED, the peer gets a reset. A
+  // server over pipes is killed: it holds the request already.
   // Returns false when the socket no longer exists.
   virtual base::Result<bool> destroy(const SocketRef& socket) = 0;
 
