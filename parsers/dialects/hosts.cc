@@ -5,6 +5,8 @@
 namespace penstock::parsers::dialects {
 
 bool host_matches(std::string_view pattern, std::string_view host) {
+  // Most patterns fail by their end already.
+  if (!host.ends_with(pattern.substr(pattern.rfind('*') + 1))) return false;
   // Greedy matching with one point of return is linear in practice and quadratic at worst over two short names.
   std::size_t p = 0, h = 0, star = std::string_view::npos, mark = 0;
   while (h < host.size()) {
@@ -29,7 +31,7 @@ Claim claim_by_host(std::span<const std::string_view> hosts, std::string_view ho
   Claim best = Claim::kNone;
   for (std::string_view pattern : hosts) {
     if (pattern == host) return Claim::kHost;
-    if (pattern.find('*') != std::string_view::npos && host_matches(pattern, host)) best = Claim::kPattern;
+    if (host_matches(pattern, host)) best = Claim::kPattern;
   }
   return best;
 }

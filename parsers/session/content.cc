@@ -6,12 +6,14 @@ namespace penstock::parsers::session {
 namespace {
 
 constexpr std::size_t kEnoughToTell = 4;
+constexpr std::size_t kLookedAt = 64;  // of the start: no compressed stream is printable for so long
 constexpr std::string_view kGzip = "\x1f\x8b";
 constexpr std::string_view kZstd = "\x28\xb5\x2f\xfd";
 
 // JSON, an event stream or a form: text that no compressed stream begins with by accident. Brotli and raw deflate have
 // no magic number, so this is what speaks against them.
 bool plain_text(std::string_view start) {
+  start = start.substr(0, kLookedAt);
   if (!std::all_of(start.begin(), start.end(),
                    [](char c) { return (c >= ' ' && c <= '~') || c == '\t' || c == '\r' || c == '\n'; }))
     return false;

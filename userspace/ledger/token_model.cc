@@ -12,15 +12,26 @@ constexpr double kSmallest = 8;        // tokens: below it a relative error says
 constexpr double kPriorWeight = 0.1;   // of one answer that is off by the doubt
 constexpr double kSurprise = 0.3;      // relative error from which an answer counts less: something unseen was added
 constexpr std::uint64_t kTrusted = 8;  // answers before a surprise is one
-constexpr double kSimilar = 1;         // largest distance at which an answer corrects
+constexpr float kSimilar = 1;          // largest distance at which an answer corrects
 constexpr double kSimilarityDecay = 2;
 constexpr double kSizeOffset = 20;  // bytes: sizes below it are all small
+// A fit costs as much as the rest of an answer's accounting, and many answers change it little.
+constexpr std::uint64_t kFitEach = 64;   // answers up to which every one is fitted …
+constexpr std::uint64_t kFitEvery = 16;  // … and how many are fitted together from then on
 
 template <class A, class B>
 double dot(const A& a, const B& b) {
   double sum = 0;
   for (std::size_t i = 0; i < TokenModel::kTerms; ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
   return sum;
+}
+
+// Sizes differ by their ratio.
+std::array<float, TokenModel::kTerms> sizes_of(const TokenModel::Terms& terms) {
+  std::array<float, TokenModel::kTerms> sizes;
+  std::transform(terms.begin(), terms.end(), sizes.begin(),
+                 [](double term) { return static_cast<float>(std::log(term + kSizeOffset)); });
+  return sizes;
 }
 
 }  // namespace
@@ -38,11 +49,12 @@ void TokenModel::learn(const Terms& terms, std::uint64_t tokens) {
     product_[i] = product_[i] * kForget + weight * terms[i] * count;
   }
   ++answers_;
-  fit();
+  if (answers_ <= kFitEach || answers_ % kFitEvery == 0) fit();
   if (memory_ == 0) return;
   Answer answer;
   std::transform(terms.begin(), terms.end(), answer.terms.begin(),
                  [](double term) { return static_cast<float>(term); });
+  answer.sizes = sizes_of(terms);
   answer.tokens = static_cast<float>(count);
   if (remembered_.size() < memory_) {
     remembered_.push_back(answer);
@@ -79,15 +91,13 @@ std::uint64_t TokenModel::estimate(const Terms& terms) const {
   double tokens = dot(fitted_, terms);
   const std::size_t known = remembered_.size();
   const Answer* nearest = nullptr;
-  double least = kSimilar;
+  float least = kSimilar;
+  const auto sizes = memory_ == 0 ? decltype(Answer::sizes){} : sizes_of(terms);
   for (std::size_t i = 0; i < known; ++i) {
     // Of equals the latest.
     const Answer& answer = remembered_[known < memory_ ? known - 1 - i : (answers_ + memory_ - i) % memory_];
-    // Sizes differ by their ratio.
-    double apart = 0;
-    for (std::size_t term = 1; term < kTerms && apart < least; ++term)
-      apart +=
-          std::abs(std::log((static_cast<double>(answer.terms[term]) + kSizeOffset) / (terms[term] + kSizeOffset)));
+    float apart = 0;
+    for (std::size_t term = 1; term < kTerms; ++term) apart += std::abs(answer.sizes[term] - sizes[term]);
     if (apart < least) {
       least = apart;
       nearest = &answer;

@@ -1,7 +1,7 @@
 // How many tokens something takes, by its sizes, learnt from what providers have reported: a linear model fitted by
 // least squares of the relative error, which forgets slowly, leans on a prior while little is known, and is corrected
 // by the most similar answer remembered (agents send the same prompt again, a little longer). Token counts only: money
-// stays integer. Thread: the owner's. Memory: bounded, about 7 KiB.
+// stays integer. Thread: the owner's. Memory: bounded, about 13 KiB.
 #pragma once
 
 #include <array>
@@ -33,6 +33,7 @@ class TokenModel {
  private:
   struct Answer {
     std::array<float, kTerms> terms{};
+    std::array<float, kTerms> sizes{};  // the terms as they are compared
     float tokens = 0;
   };
   void fit();

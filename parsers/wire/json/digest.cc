@@ -300,42 +300,6 @@ ParseState Digest::feed(std::string_view bytes) {
 
 ParseState Digest::finish() { return scanner_.finish(); }
 
-std::uint32_t Value::index() const { return static_cast<std::uint32_t>(node_ - digest_->builder_.nodes_.data()); }
-
-std::string_view Value::text() const {
-  return std::string_view(digest_->builder_.text_).substr(node_->text_at, node_->text_size);
-}
-
-std::string_view Value::key() const {
-  if (node_ == nullptr) return {};
-  return std::string_view(digest_->builder_.text_).substr(node_->key_at, node_->key_size);
-}
-
-Value::Range Value::children(bool wanted) const {
-  if (!wanted) return {};
-  const std::uint32_t self = index();
-  const std::uint32_t end = node_->end == 0 ? static_cast<std::uint32_t>(digest_->builder_.nodes_.size()) : node_->end;
-  return {Iterator(digest_, self + 1), Iterator(digest_, end)};
-}
-
-Value Value::Iterator::operator*() const { return digest_->value(index_); }
-
-Value::Iterator& Value::Iterator::operator++() {
-  const auto& nodes = digest_->builder_.nodes_;
-  const std::uint32_t end = nodes[index_].end;
-  index_ = end == 0 ? static_cast<std::uint32_t>(nodes.size()) : end;
-  return *this;
-}
-
-Value Value::operator[](std::string_view key) const {
-  Value found;
-  if (!is_object()) return found;
-  for (const Value member : members()) {
-    if (member.key() == key) found = member;
-  }
-  return found;
-}
-
 Value Value::at(std::size_t position) const {
   if (!is_array() || position < node_->dropped) return {};
   std::size_t i = node_->dropped;
@@ -345,22 +309,10 @@ Value Value::at(std::size_t position) const {
   return {};
 }
 
-std::optional<std::uint64_t> Value::as_uint() const {
-  return is_number() && complete() ? to_uint(text()) : std::nullopt;
-}
-std::optional<std::int64_t> Value::as_int() const { return is_number() && complete() ? to_int(text()) : std::nullopt; }
 std::optional<double> Value::as_double() const { return is_number() && complete() ? to_double(text()) : std::nullopt; }
-std::optional<std::uint64_t> Value::as_count() const {
-  if (is_string() && complete() && !elided()) return to_uint(text());
-  return as_uint();
-}
 std::optional<bool> Value::as_bool() const {
   if (type() != Type::kBool) return std::nullopt;
   return node_->truth;
-}
-std::optional<std::string_view> Value::as_string() const {
-  if (!is_string()) return std::nullopt;
-  return text();
 }
 
 std::uint64_t Value::text_bytes() const {

@@ -97,22 +97,22 @@ class Value {
   bool has_value() const { return exists() && !is_null(); }
 
   // Member of an object; with duplicate keys the last one. Absent for anything else.
-  Value operator[](std::string_view key) const;
+  inline Value operator[](std::string_view key) const;
   // Element of an array by its position in the document; absent when it was dropped or never came.
   Value at(std::size_t index) const;
 
   // Numbers: see text.h for what converts. as_count also takes a decimal number inside a string.
-  std::optional<std::uint64_t> as_uint() const;
-  std::optional<std::int64_t> as_int() const;
+  inline std::optional<std::uint64_t> as_uint() const;
+  inline std::optional<std::int64_t> as_int() const;
   std::optional<double> as_double() const;
-  std::optional<std::uint64_t> as_count() const;
+  inline std::optional<std::uint64_t> as_count() const;
   std::optional<bool> as_bool() const;
   // The kept part of a string; nullopt for other types. `string_or` for comparisons.
-  std::optional<std::string_view> as_string() const;
+  inline std::optional<std::string_view> as_string() const;
   std::string_view string_or(std::string_view fallback) const { return as_string().value_or(fallback); }
   std::string_view number_text() const { return is_number() ? text() : std::string_view(); }
 
-  std::string_view key() const;  // in an object; empty elsewhere
+  inline std::string_view key() const;  // in an object; empty elsewhere
   // False while the value (string, container) has not ended.
   bool complete() const { return node_ != nullptr && node_->complete; }
   // String: decoded length so far. Container: the sum over all string values in it that are no blobs.
@@ -134,8 +134,8 @@ class Value {
     using pointer = void;
     using reference = Value;
     Iterator() = default;
-    Value operator*() const;
-    Iterator& operator++();
+    inline Value operator*() const;
+    inline Iterator& operator++();
     Iterator operator++(int) {
       Iterator old = *this;
       ++*this;
@@ -161,9 +161,10 @@ class Value {
  private:
   friend class Digest;
   Value(const Digest* digest, const detail::Node* node) : digest_(digest), node_(node) {}
-  Range children(bool wanted) const;
-  std::string_view text() const;
-  std::uint32_t index() const;
+  inline Range children(bool wanted) const;
+  inline std::string_view text() const;
+  inline std::string_view kept(std::uint32_t at, std::uint32_t size) const;
+  inline std::uint32_t index() const;
   const Digest* digest_ = nullptr;
   const detail::Node* node_ = nullptr;
 };
@@ -274,9 +275,61 @@ class Digest {
   Value value(std::uint32_t index) const {
     return index < builder_.nodes_.size() ? Value(this, &builder_.nodes_[index]) : Value();
   }
+  // One past the subtree of a node: the index of its next sibling, or the end of its container.
+  std::uint32_t end_of(const detail::Node& node) const {
+    return node.end == 0 ? static_cast<std::uint32_t>(builder_.nodes_.size()) : node.end;
+  }
   detail::Builder builder_;
   Scanner<detail::Builder> scanner_;
 };
+
+// Navigation is most of what decoders do: inline.
+
+std::uint32_t Value::index() const { return static_cast<std::uint32_t>(node_ - digest_->builder_.nodes_.data()); }
+
+std::string_view Value::kept(std::uint32_t at, std::uint32_t size) const {
+  return {digest_->builder_.text_.data() + at, size};
+}
+
+std::string_view Value::text() const { return kept(node_->text_at, node_->text_size); }
+
+std::string_view Value::key() const {
+  return node_ == nullptr ? std::string_view() : kept(node_->key_at, node_->key_size);
+}
+
+std::optional<std::uint64_t> Value::as_uint() const {
+  return is_number() && complete() ? to_uint(text()) : std::nullopt;
+}
+
+std::optional<std::int64_t> Value::as_int() const { return is_number() && complete() ? to_int(text()) : std::nullopt; }
+
+std::optional<std::uint64_t> Value::as_count() const {
+  return is_string() && complete() && !elided() ? to_uint(text()) : as_uint();
+}
+
+std::optional<std::string_view> Value::as_string() const {
+  if (!is_string()) return std::nullopt;
+  return text();
+}
+
+Value::Range Value::children(bool wanted) const {
+  if (!wanted) return {};
+  return {Iterator(digest_, index() + 1), Iterator(digest_, digest_->end_of(*node_))};
+}
+
+Value Value::Iterator::operator*() const { return digest_->value(index_); }
+
+Value::Iterator& Value::Iterator::operator++() {
+  index_ = digest_->end_of(digest_->builder_.nodes_[index_]);
+  return *this;
+}
+
+Value Value::operator[](std::string_view key) const {
+  Value found;
+  for (const Value member : members())
+    if (member.key() == key) found = member;
+  return found;
+}
 
 // A sequence of documents: NDJSON, concatenated values, or (kElements) also the elements of a top-level array that is
 // written as time goes by. Each value is delivered when it has ended and is gone afterwards.
