@@ -67,6 +67,17 @@ static __always_inline bool expired_may_pass(struct pn_gate_val *g)
 	return false;
 }
 
+#define UDP_HEADER 8
+
+static __always_inline void count_datagram(struct __sk_buff *skb)
+{
+	__u64 cookie = bpf_get_socket_cookie(skb);
+	struct pn_datagram_val *d = bpf_map_lookup_elem(&pn_datagram, &cookie);
+	__u32 header = (skb->protocol == bpf_htons(ETH_P_IP) ? sizeof(struct pn_ipv4) : sizeof(struct pn_ipv6)) + UDP_HEADER;
+	if (d && skb->len > header)
+		__sync_fetch_and_add(&d->sent_bytes, skb->len - header);
+}
+
 static __always_inline bool datagram_target(struct __sk_buff *skb, struct pn_endpoint_key *to)
 {
 	__u8 version = 0;
@@ -110,8 +121,13 @@ static __always_inline int ungated_may_pass(struct __sk_buff *skb, struct pn_ctl
 	struct bpf_sock *sk = skb->sk ? bpf_sk_fullsock(skb->sk) : NULL;
 	if (!sk)
 		return 1;
-	if (sk->protocol == IPPROTO_UDP)
-		return datagram_may_pass(skb, ctl);
+	if (sk->protocol == IPPROTO_UDP) {
+		if (ctl->gating && !datagram_may_pass(skb, ctl))
+			return 0;
+		if (ctl->datagrams)
+			count_datagram(skb);
+		return 1;
+	}
 	if (sk->state == TCP_SYN_SENT && ctl->gating & PN_GATING_OPAQUE && parse(skb, &seg) && seg.payload) {
 		struct pn_scope_val *s = pn_scope_val_of(pn_scope_resolve());
 		struct pn_sock_val *v = s && pn_refuses_opaque(s)
@@ -136,8 +152,10 @@ int cgroup_skb__egress(struct __sk_buff *skb)
 	struct pn_ctl_val *ctl = pn_control();
 	struct segment seg;
 
-	if (!ctl || !ctl->gating || ctl->epoch != cfg_epoch)
+	if (!ctl || !(ctl->gating | ctl->datagrams) || ctl->epoch != cfg_epoch)
 		return 1;
+	if (!ctl->gating)
+		return ungated_may_pass(skb, ctl);
 	__u64 cookie = bpf_get_socket_cookie(skb);
 	struct pn_gate_val *g = bpf_map_lookup_elem(&pn_gate, &cookie);
 	if (!g)

@@ -25,6 +25,7 @@
 #define SOCK_DGRAM 2
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
+#define ETH_P_IP 0x0800
 #define TCP_SYN_SENT 2
 #define TCP_CLOSE 7
 

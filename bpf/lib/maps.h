@@ -165,7 +165,7 @@ struct {
 	PN_PINNED;
 } pn_endpoint SEC(".maps") __weak;
 
-/* key: socket cookie · value: pn_datagram_val · writer: connect hooks, datagrams · reader: daemon · full: least recently used
+/* key: socket cookie · value: pn_datagram_val · writer: connect hooks, egress, datagrams · reader: daemon · full: least recently used
  * forgotten, its bytes are not shown · miss: no UDP that is of interest. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
