@@ -1,6 +1,7 @@
 """Cleartext HTTP to models on this host or in the cluster, by unmodified programs: exact usage, the right process and socket,
 attached before and during the connection, and the gate: allow, hold, deny, cut; strict scopes too."""
 import json
+import os
 
 import harness
 import rig
@@ -144,3 +145,39 @@ class Cleartext(harness.Case):
                     exchange = observer.wait(response_id=self.told(name)['response_id'])[0]
                     self.assert_same(exchange, name)
                     self.assertEqual(exchange['pid'], answers[name]['pid'])
+
+
+class Mcp(harness.Case):
+    """The official SDK on both sides, over streamable HTTP and over the older pair of a GET stream and POSTs."""
+
+    def server(self):
+        log = os.path.join(self.folder, 'tools.jsonl')
+        server = rig.spawn([rig.node(), rig.WORKLOADS / 'mcp_server.mjs', log, 'http'], stdout=rig.subprocess.PIPE)
+        self.addCleanup(server.stdout.close)
+        self.addCleanup(server.wait)
+        self.addCleanup(server.kill)
+        return log, f'http://127.0.0.1:{json.loads(server.stdout.readline())["port"]}'
+
+    def tools(self, scope, **plan):
+        calls = [{'id': str(i), 'tool': tool, 'a': i, 'b': 40} for i, tool in enumerate(('add', 'erase'))]
+        done = rig.spawn([rig.node(), rig.WORKLOADS / 'clients/mcp_sdk.mjs', json.dumps({'calls': calls, **plan})],
+                         scope.directory, stdin=rig.subprocess.DEVNULL, stdout=rig.subprocess.PIPE)
+        out, _ = done.communicate(timeout=60)
+        return {line.get('id', 'ready'): line for line in map(json.loads, out.splitlines())}
+
+    def test_a_refused_call_never_reaches_the_server(self):
+        scope = self.scope('mcp')
+        self.start_daemon(policies=f'kind: Policy\nname: tools\nmatch: {{ cgroup: "{scope.path}" }}\nmode: enforce\nrules:\n'
+                                   '  - { deny: { tool: "erase" } }\n')
+        observer = self.observe()
+        log, base = self.server()
+        for transport, path in (('http', '/mcp'), ('sse', '/sse')):
+            with self.subTest(transport=transport):
+                answers = self.tools(scope, transport=transport, url=base + path)
+                self.assertEqual(answers['0']['text'], '40')
+                self.assertIsNotNone(answers['1']['error'])
+                seen = observer.wait(pid=answers['ready']['pid'], operation='tools/call', count=2)
+                found = {tuple(t['name'] for t in e['tool_calls']): (e['kind'], e['verdict']['action']) for e in seen}
+                self.assertEqual(found, {('add',): ('mcp', 'allow'), ('erase',): ('mcp', 'deny')})
+        with open(log) as f:
+            self.assertEqual([json.loads(line)['called'] for line in f], ['add', 'add'])
