@@ -199,7 +199,9 @@ base::Result<> Daemon::open_kernel() {
   PN_CHECK(policies_->install());
   PN_CHECK(runs_->restore());
   scopes_->set_unknown_before(false);
-  probes_ = std::make_unique<Probes>(*kernel_, clock_, settings_.config.state_dir() + "/plans");
+  probes_ = std::make_unique<Probes>(
+      *kernel_, clock_, settings_.config.state_dir() + "/plans",
+      std::vector<std::string>(config.exclude_images().begin(), config.exclude_images().end()));
   probes_->start({config.images().begin(), config.images().end()});
   // A predecessor's probes act until ours take over: not before ours are all there.
   const std::uint64_t patience_ends = clock_.boot_ns() + kTakeoverWaitNs;

@@ -1,5 +1,10 @@
 #include "userspace/daemon/probes.h"
 
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <utility>
+
 #include "userspace/base/log.h"
 #include "userspace/locators/core/locator.h"
 
@@ -16,8 +21,12 @@ discovery::Options options_of(const std::string& cache_path) {
 
 }  // namespace
 
-Probes::Probes(capture::Kernel& kernel, const base::Clock& clock, const std::string& cache_path)
-    : kernel_(kernel), clock_(clock), discovery_(options_of(cache_path), locators::registry(), clock) {
+Probes::Probes(capture::Kernel& kernel, const base::Clock& clock, const std::string& cache_path,
+               std::vector<std::string> excluded)
+    : kernel_(kernel),
+      clock_(clock),
+      excluded_(std::move(excluded)),
+      discovery_(options_of(cache_path), locators::registry(), clock) {
   if (auto watch = discovery::MmapWatch::open()) {
     mmaps_ = std::move(watch).value();
   } else {
@@ -47,21 +56,32 @@ void Probes::detach_gone() {
 
 void Probes::attach(std::vector<discovery::ImageFound> found) {
   detach_gone();  // first: what was rewritten is gone and found under the same inode
-  for (const discovery::ImageFound& image : found) {
-    for (const locators::AttachPlan& plan : image.analysis.plans) {
-      const capture::Image target{image.attach_path, image.device, image.inode};
-      if (auto done = kernel_.attach(target, plan); !done) {
-        ++failed_;
-        failures_[image.id] = done.error().message();
-        base::log_warning("attach failed image={} runtime={} error=\"{}\"", image.path, plan.runtime,
-                          done.error().message());
-      } else {
-        ++attached_;
-        probed_.insert_or_assign(image.id, capture::Image{{}, image.device, image.inode});
-        base::log_debug("attached image={} runtime={}", image.path, plan.runtime);
-      }
+  for (const discovery::ImageFound& image : found) attach(image);
+}
+
+void Probes::attach(const discovery::ImageFound& image) {
+  if (excluded(image.path)) {
+    failures_[image.id] = "excluded by the configuration";
+    return;
+  }
+  for (const locators::AttachPlan& plan : image.analysis.plans) {
+    const capture::Image target{image.attach_path, image.device, image.inode};
+    if (auto done = kernel_.attach(target, plan); !done) {
+      ++failed_;
+      failures_[image.id] = done.error().message();
+      base::log_warning("attach failed image={} runtime={} error=\"{}\"", image.path, plan.runtime,
+                        done.error().message());
+    } else {
+      ++attached_;
+      probed_.insert_or_assign(image.id, capture::Image{{}, image.device, image.inode});
+      base::log_debug("attached image={} runtime={}", image.path, plan.runtime);
     }
   }
+}
+
+bool Probes::excluded(const std::string& path) const {
+  return std::any_of(excluded_.begin(), excluded_.end(),
+                     [&path](const std::string& glob) { return ::fnmatch(glob.c_str(), path.c_str(), 0) == 0; });
 }
 
 void Probes::poll() {

@@ -18,7 +18,9 @@ namespace penstock::daemon {
 
 class Probes {
  public:
-  Probes(capture::Kernel& kernel, const base::Clock& clock, const std::string& cache_path);
+  // `excluded`: globs of paths that are never probed.
+  Probes(capture::Kernel& kernel, const base::Clock& clock, const std::string& cache_path,
+         std::vector<std::string> excluded);
 
   // Everything that runs now, what is likely to be mapped later, and the configured `images`.
   void start(const std::vector<std::string>& images);
@@ -47,10 +49,13 @@ class Probes {
 
  private:
   void attach(std::vector<discovery::ImageFound> found);
+  void attach(const discovery::ImageFound& image);
   void detach_gone();
+  bool excluded(const std::string& path) const;
 
   capture::Kernel& kernel_;
   const base::Clock& clock_;
+  const std::vector<std::string> excluded_;
   discovery::Discovery discovery_;
   std::optional<discovery::MmapWatch> mmaps_;
   // By image id; bounded by discovery.

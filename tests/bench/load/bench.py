@@ -98,7 +98,8 @@ class Bench:
             finally:
                 floor.stop()
         policy = GATE_POLICY.format(cgroup=self.scope.path) if configuration == 'gate' else ''
-        daemon = harness.Daemon(tempfile.mkdtemp(dir=self.folder), policies=policy, config=f'endpoints: {{ "api.openai.com:{PORT}": openai }}\n')
+        daemon = harness.Daemon(tempfile.mkdtemp(dir=self.folder), policies=policy, config=f'endpoints: {{ "api.openai.com:{PORT}": openai }}\n'
+                                f'exclude_images: {BIN}/bench_llm_server\n')  # the reference probes see the client alone
         daemon.start()
         try:
             before = cpu_seconds(daemon.process.pid)
