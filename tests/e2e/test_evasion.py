@@ -167,6 +167,12 @@ class Evasion(harness.Case):
         client.go()
         client.finish()
 
+    def test_a_library_that_is_not_to_be_probed(self):
+        self.start_daemon(config='exclude_images: "*/libssl.so*"\n')
+        observer = self.observe()
+        client, answers = self.run_client(None, 'excluded', 'python_sync', count=1)
+        self.assertEqual(self.read_or_shown(observer, client.pid, answers), 'no_probe')
+
     # ---- QUIC ----
 
     def datagrams(self, how, scope=None, enter=None):
