@@ -41,6 +41,7 @@ RUNTIMES = {
     'curl_h2': ('python', 'curl.py', ('chat', 'responses')),
     'wget': ('python', 'wget.py', ('chat', 'responses', 'messages')),
     'node_http2_h2': ('node', 'node_http2.mjs', ('chat', 'responses')),
+    'node16_https': ('node16', 'node_https.mjs', ('chat', 'responses', 'messages')),
     'bun': ('bun', 'fetch.mjs', ('chat', 'responses', 'messages')),
     'deno': ('deno', 'fetch.mjs', ('chat', 'responses', 'messages')),
     'deno_h2': ('deno', 'fetch.mjs', ('chat', 'responses')),
@@ -48,6 +49,7 @@ RUNTIMES = {
     'go_h2': ('go', '', ('chat', 'responses')),
     'go_stripped': ('go_stripped', '', ('chat',)),
     'go_pie': ('go_pie', '', ('chat',)),
+    'go_cgo': ('go_cgo', '', ('chat',)),
 }
 # Those that take a cleartext address as well.
 CLEARTEXT = ('curl', 'curl_h2', 'wget', 'python_sync', 'python_asyncio', 'node_fetch', 'node_https', 'openai_sdk', 'anthropic_sdk',
@@ -73,7 +75,7 @@ def program(name):
         return PYTHON
     if name.startswith('go'):
         return go_client(name)
-    pattern = {'bun': '@oven/bun-linux-*/bin/bun', 'deno': '@deno/linux-*/deno', 'codex': '@openai/codex-linux-*/vendor/*/bin/codex',
+    pattern = {'node16': 'node16-linux-*/bin/node', 'bun': '@oven/bun-linux-*/bin/bun', 'deno': '@deno/linux-*/deno', 'codex': '@openai/codex-linux-*/vendor/*/bin/codex',
                'claude': '@anthropic-ai/claude-code-linux-*/claude'}[name]
     found = glob.glob(str(ROOT / '.deps/node/node_modules' / pattern))
     if not found:
@@ -83,7 +85,7 @@ def program(name):
 
 def go_client(name):
     """The Go client, built once per version of its source."""
-    flags = {'go': [], 'go_stripped': ['-ldflags=-s -w'], 'go_pie': ['-buildmode=pie', '-ldflags=-s -w']}[name]
+    flags = {'go': [], 'go_cgo': [], 'go_stripped': ['-ldflags=-s -w'], 'go_pie': ['-buildmode=pie', '-ldflags=-s -w']}[name]
     source, folder = WORKLOADS / 'go', ROOT / '.deps/go'
     digest = hashlib.sha256((source / 'main.go').read_bytes()).hexdigest()[:16]
     target = folder / f'{name}-{digest}'
@@ -91,7 +93,7 @@ def go_client(name):
         folder.mkdir(parents=True, exist_ok=True)
         partial = f'{target}.{os.getpid()}'
         subprocess.run(['go', 'build', *flags, '-o', partial, '.'], cwd=source, check=True,
-                       env={**os.environ, 'CGO_ENABLED': '0', 'GOCACHE': str(folder / 'cache'), 'GOFLAGS': '-mod=mod', 'GOPROXY': 'off'})
+                       env={**os.environ, 'CGO_ENABLED': '1' if name == 'go_cgo' else '0', 'GOCACHE': str(folder / 'cache'), 'GOFLAGS': '-mod=mod', 'GOPROXY': 'off'})
         os.rename(partial, target)
     return str(target)
 
