@@ -17,24 +17,45 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define SIGKILL 9
 #define SIGSTOP 19
 
-static __always_inline bool begins_json(const struct pn_vectors *w)
+/* Could an object whose first bytes these are be a JSON-RPC message? Its members come in any order. */
+static __always_inline bool first_key_of_json_rpc(__u64 word, __u32 n)
+{
+	static const char keys[][8] = {"jsonrpc", "id\"", "method", "params", "result", "error\""};
+	if (n < 2 || (__u8)word != '"')
+		return true; /* white space, or too little to tell */
+	word >>= 8;
+	n--;
+	for (int i = 0; i < 6; i++) {
+		__u64 key = *(const __u64 *)keys[i], mask = (1ull << (i == 1 ? 24 : 40)) - 1;
+		if (n < 5)
+			mask &= (1ull << n * 8) - 1;
+		if (!((word ^ key) & mask))
+			return true;
+	}
+	return false;
+}
+
+static __always_inline bool begins_json_rpc(const struct pn_vectors *w)
 {
 	__u64 word;
 	__u32 n = first_bytes(w, &word);
 	for (int i = 0; i < 8 && n; i++, n--, word >>= 8) {
 		__u8 byte = (__u8)word;
 		if (byte != ' ' && byte != '\t' && byte != '\r' && byte != '\n')
-			return byte == '{' || byte == '[';
+			return byte == '[' || (byte == '{' && first_key_of_json_rpc(word >> 8, n - 1));
 	}
 	return false;
 }
 
-/* Whose rules hold: the client's. It is the agent; the server may be a program that nobody wrote a policy about. */
+/*
+ * Whose rules hold: the client's. It is the agent; the server may be a program that nobody wrote a policy about. A client
+ * without an entry is in the default scope.
+ */
 static __always_inline __u32 scope_of_client(struct pn_ctl_val *ctl, const struct pn_stdio_val *io)
 {
 	__u32 client = io->client_tgid;
 	struct pn_proc_val *proc = ctl->gating ? bpf_map_lookup_elem(&pn_proc, &client) : NULL;
-	return proc ? proc->scope : pn_scope_here(ctl);
+	return proc ? proc->scope : 0;
 }
 
 /*
@@ -47,7 +68,7 @@ static __always_inline bool of_interest(struct pn_stdio_val *io, const struct pn
 		return true;
 	if (direction == PN_TO_CLIENT)
 		return false;
-	if (begins_json(w)) {
+	if (begins_json_rpc(w)) {
 		io->state = PN_STDIO_SPEAKS;
 	} else if (!gated) {
 		io->state = PN_STDIO_NEVER;

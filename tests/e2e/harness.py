@@ -150,6 +150,14 @@ class Daemon:
     def held(self):
         return self.get('held').get('held', [])
 
+    def counters(self):
+        """{name: sum over labels}; of what the kernel counts by kind of event only the plaintext."""
+        out = {}
+        for c in self.get('counters').get('counters', []):
+            if c.get('labels', {}).get('kind', 'data') == 'data':
+                out[c['name']] = out.get(c['name'], 0) + c['value']
+        return out
+
     def coverage(self, **fields):
         """Rows of `penstock coverage`, narrowed to the given field values."""
         rows = json.loads(self.must('coverage', '-o', 'json')).get('rows', [])

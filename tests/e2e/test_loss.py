@@ -7,21 +7,14 @@ import harness
 
 
 class Loss(harness.Case):
-    def counters(self):
-        """{name: sum over labels}"""
-        out = {}
-        for c in self.daemon.get('counters').get('counters', []):
-            out[c['name']] = out.get(c['name'], 0) + c['value']
-        return out
-
     def test_every_lost_byte_is_counted(self):
         self.start_daemon(arguments=['--ring-bytes', 64 * 1024])
         observer = self.observe()
         # The provider is observed as well, until its side of a connection is recognised: at its first one, after a few calls.
         self.client('python_sync', [{'id': 'warm', 'script': 'in=1;out=1'}]).finish()
         self.provider.wait('end', 1)
-        harness.rig.wait_until(lambda: self.counters().get('exchanges') == 1, lambda: f'the warm-up: {self.counters()}')
-        before = self.counters()
+        harness.rig.wait_until(lambda: self.daemon.counters().get('exchanges') == 1, lambda: f'the warm-up: {self.daemon.counters()}')
+        before = self.daemon.counters()
         clients = [self.client(kind, [{'id': f'{kind}-{i}', 'script': f'in={i + 1};out=9;chunks=40;chunk_bytes=300'}
                                       for i in range(40)], stream=True, concurrency=4, wait=True, prompt_bytes=20_000)
                    for kind in ('python_sync', 'python_asyncio', 'node_https')]
@@ -46,7 +39,7 @@ class Loss(harness.Case):
         generated = sum(e['plain_bytes'] + e['sent_bytes'] for e in ends if e['conn'] != ends[0]['conn'])
 
         def grown():
-            now = self.counters()
+            now = self.daemon.counters()
             return {name: now[name] - before[name] for name in now}
 
         def lost(c):
@@ -61,7 +54,7 @@ class Loss(harness.Case):
         self.assertGreater(losses['events_lost'], 0)
         self.assertGreater(losses['gaps'], 0)
         # What is claimed to be exact is; every other one says that something is missing.
-        harness.rig.wait_until(lambda: self.counters()['exchanges'] == len(observer.exchanges), 'the observer to have them all')
+        harness.rig.wait_until(lambda: self.daemon.counters()['exchanges'] == len(observer.exchanges), 'the observer to have them all')
         sent = {a['response_id']: a for a in self.provider.events('answer')}
         exact = [e for e in observer.exchanges if e['usage_status'] == 'exact']
         touched = [e for e in observer.exchanges if e['usage_status'] != 'exact']

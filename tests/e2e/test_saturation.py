@@ -29,15 +29,9 @@ class Saturation(harness.Case):
     def begin(self, **options):
         self.start_daemon(images=[LOAD / 'bench_llm_server'], **options)
 
-    def counters(self):
-        out = {}
-        for c in self.daemon.get('counters')['counters']:
-            out[c['name']] = out.get(c['name'], 0) + c['value']
-        return out
-
     def load(self, arguments, seconds=SECONDS, scope=None):
         """Runs to its end; returns (what it did, what the daemon counted meanwhile)."""
-        before = self.counters()
+        before = self.daemon.counters()
         done = rig.spawn([LOAD / 'bench_llm_load', '--port', PORT, '--conns', 8, '--secs', seconds, *arguments],
                          cgroup=scope.directory if scope else None, stdout=subprocess.PIPE, text=True)
         sent = json.loads(done.communicate()[0])
@@ -45,7 +39,7 @@ class Saturation(harness.Case):
         generated = sent['written_bytes'] + sent['read_bytes']
 
         def grown():
-            now = self.counters()
+            now = self.daemon.counters()
             return {name: value - before.get(name, 0) for name, value in now.items()}
 
         def lost(c):
