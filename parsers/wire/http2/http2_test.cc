@@ -349,6 +349,28 @@ TEST(Hpack, ABrokenBlockForgetsTheTable) {
   EXPECT_EQ(out[1].name, kUnknownName);
 }
 
+TEST(Hpack, WhatIsKnownStaysKnownWhenABlockRefersFurtherBack) {
+  Encoder encoder;
+  FieldList old;
+  for (int i = 0; i < 40; ++i) old.emplace_back("old-" + std::to_string(i), "v");
+  encoder.block(old);
+  Hpack decoder(true);
+  http::Fields out;
+  FieldList fields = {{"new-a", "1"}, {"new-b", "2"}};
+  ASSERT_TRUE(decoder.decode(bytes(encoder.block(fields)), out));
+  // Ever older entries of the time before, and the new ones among them.
+  for (std::size_t unknown = 1; unknown <= old.size(); unknown += 13) {
+    fields.push_back(old[old.size() - unknown]);
+    ASSERT_TRUE(decoder.decode(bytes(encoder.block(fields)), out));
+    ASSERT_EQ(out.size(), fields.size());
+    EXPECT_EQ(out.get("new-a"), "1");
+    EXPECT_EQ(out.get("new-b"), "2");
+    EXPECT_EQ(out[out.size() - 1].name, kUnknownName);
+  }
+  EXPECT_TRUE(decoder.decode(bytes("\xfe"), out)) << "an index that the table may hold";
+  EXPECT_FALSE(decoder.decode(bytes("\xff\xff\xff\x7f"), out)) << "an index that no table holds";
+}
+
 TEST(Http2, SniffsThePreface) {
   EXPECT_EQ(sniff_preface(bytes(kClientPreface)), ParseState::kDone);
   EXPECT_EQ(sniff_preface(bytes("PRI")), ParseState::kNeedMore);
