@@ -81,12 +81,15 @@ void read_alpn(std::span<const std::uint8_t> bytes, ClientHello& hello) {
   }
 }
 
+// An extension comes once (RFC 8446 §4.2): the first of several holds.
 void read_extension(std::uint16_t type, std::span<const std::uint8_t> bytes, ClientHello& hello) {
   switch (type) {
     case kServerName:
-      return read_server_name(bytes, hello);
+      if (hello.server_name.empty()) read_server_name(bytes, hello);
+      return;
     case kAlpn:
-      return read_alpn(bytes, hello);
+      if (hello.alpn.empty()) read_alpn(bytes, hello);
+      return;
     case kEarlyData:
       hello.early_data = true;
       return;

@@ -45,6 +45,12 @@ TEST(TlsHello, NameAndProtocols) {
   EXPECT_EQ(read(hello), "sni=api.openai.com alpn=h2,http/1.1 " + std::to_string(hello.size()) + "+0");
 }
 
+TEST(TlsHello, OfAnExtensionThatIsRepeatedTheFirstHolds) {
+  std::string extensions = server_name("a.example") + alpn({"h2"});
+  for (int i = 0; i < 100; ++i) extensions += server_name("b.example") + alpn({"spdy/3.1"});
+  EXPECT_EQ(read(record(0x16, client_hello(extensions))).substr(0, 21), "sni=a.example alpn=h2");
+}
+
 TEST(TlsHello, OneMessageInManyRecords) {
   const std::string message = client_hello(server_name("api.openai.com"));
   std::string stream;
