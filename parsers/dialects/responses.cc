@@ -12,6 +12,8 @@ namespace {
 
 // Calls that the client has to execute. Others (web_search_call, mcp_call, …) the provider runs itself.
 bool client_call(Json item, std::string_view type) {
+  // xAI's search of X runs at the provider, under the names and ids of its own.
+  if (type == "custom_tool_call" && item["call_id"].string_or("").starts_with("xs_call")) return false;
   for (std::string_view name :
        {"function_call", "custom_tool_call", "computer_call", "local_shell_call", "shell_call", "apply_patch_call"})
     if (type == name) return true;

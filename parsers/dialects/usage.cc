@@ -37,6 +37,12 @@ Count sum(Count a, Count b) {
 
 Count sum(Count a, Count b, Count c) { return sum(sum(a, b), c); }
 
+Count whole_output(Count input, Count output, Count reasoning, Count total) {
+  if (!output || reasoning.value_or(0) == 0) return output;
+  const Count both = sum(output, reasoning);
+  return *reasoning > *output || (input && total && *total == *sum(input, both)) ? both : output;
+}
+
 bool nothing_reported(const model::Usage& usage) { return usage == model::Usage{}; }
 
 void take_openai_usage(Json usage, model::Usage& into) {
@@ -66,15 +72,10 @@ void take_openai_usage(Json usage, model::Usage& into) {
   const Count audio_in = input_detail({"audio_tokens"});
   const Count audio_out = output_detail({"audio_tokens"});
 
-  // Whether the output includes reasoning, and the input audio, differs by provider; the total, where there is one,
-  // decides. Some totals leave reasoning out too: what is more than the whole cannot be a part of it.
-  const bool beside = output && reasoning && *reasoning > *output;
-  if (beside) output = sum(output, reasoning);
-  if (total && input && output) {
-    if (!beside && reasoning.value_or(0) > 0 && *total == *sum(input, output, reasoning))
-      output = sum(output, reasoning);
-    if (audio_in.value_or(0) > 0 && *total == *sum(input, output, audio_in)) input = sum(input, audio_in);
-  }
+  output = whole_output(input, output, reasoning, total);
+  // The same of the input and its audio.
+  if (total && input && output && audio_in.value_or(0) > 0 && *total == *sum(input, output, audio_in))
+    input = sum(input, audio_in);
 
   take(into.input_tokens, input);
   take(into.output_tokens, output);

@@ -17,6 +17,9 @@ void take(Count& into, Count value);
 // Absent only when all are absent.
 Count sum(Count a, Count b);
 Count sum(Count a, Count b, Count c);
+// All that was generated. Whether a provider's output includes reasoning differs: the total, where there is one, tells;
+// and what is more than the whole cannot be a part of it (some totals leave reasoning out too).
+Count whole_output(Count input, Count output, Count reasoning, Count total);
 // True when nothing at all was reported.
 bool nothing_reported(const model::Usage& usage);
 

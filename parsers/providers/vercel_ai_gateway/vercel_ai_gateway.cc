@@ -1,10 +1,13 @@
-// Vercel AI gateway: chat completions, embeddings and Messages of many vendors, whose name is the model's prefix; and
-// what the AI SDK speaks to it below /ai: the model is named by a header field, the answer's parts and usage are the
+// Vercel AI gateway: chat completions, embeddings and Messages of many vendors, whose name is the model's prefix
+// (chat completions of Google's models leave out what was thought, but repeat Google's own counters); and what the AI
+// SDK speaks to it below /ai: the model is named by a header field, the answer's parts and usage are the
 // SDK's.
 #include <string_view>
 
 #include "parsers/dialects/compatible.h"
+#include "parsers/dialects/delegate.h"
 #include "parsers/dialects/facts.h"
+#include "parsers/dialects/gemini.h"
 #include "parsers/dialects/paths.h"
 #include "parsers/dialects/usage.h"
 
@@ -64,10 +67,31 @@ class SdkModel : public Decoder {
     for (Json count : {usage["reasoningTokens"], output["reasoning"]})
       dialects::take(into.reasoning_tokens, count.as_count());
     dialects::take(into.reported_total_tokens, usage["totalTokens"].as_count());
+    // As a number, a vendor's own count: some leave reasoning out.
+    if (output.is_number())
+      into.output_tokens = dialects::whole_output(into.input_tokens, into.output_tokens, into.reasoning_tokens,
+                                                  into.reported_total_tokens);
   }
 
   std::string_view operation_;
   std::string_view model_field_;
+};
+
+class Compatible : public dialects::Delegate {
+ public:
+  using Delegate::Delegate;
+
+  void event(const Event& event, model::Exchange& exchange) override {
+    Delegate::event(event, exchange);
+    for (Json choice : event.json["choices"].items())
+      for (std::string_view part : {"delta", "message"})
+        for (std::string_view vendor : {"google", "vertex"})
+          dialects::take_gemini_usage(choice[part]["provider_metadata"][vendor]["usageMetadata"], google_);
+    if (google_.reasoning_tokens) exchange.usage.output_tokens = google_.output_tokens;
+  }
+
+ private:
+  model::Usage google_;
 };
 
 std::unique_ptr<Decoder> open(const RequestHead& head) {
@@ -77,7 +101,9 @@ std::unique_ptr<Decoder> open(const RequestHead& head) {
     if (path.tail(0) == "embedding-model") return std::make_unique<SdkModel>("embeddings", "ai-embedding-model-id");
     if (path.tail(0) == "image-model") return std::make_unique<SdkModel>("image_generation", "ai-image-model-id");
   }
-  return dialects::open_compatible(head);
+  auto decoder = dialects::open_compatible(head);
+  if (decoder && path.ends_with({"chat", "completions"})) return std::make_unique<Compatible>(std::move(decoder));
+  return decoder;
 }
 
 }  // namespace
