@@ -426,6 +426,13 @@ KernelMaps Kernel::maps() const {
 
 EventSource& Kernel::events() { return impl_->ring; }
 
+std::uint32_t Kernel::backlog_permille() const {
+  const auto fill = [](const Ring& ring) {
+    return static_cast<std::uint32_t>(ring.used_bytes() * 1000 / ring.size_bytes());
+  };
+  return std::max(fill(impl_->ring.events()), fill(impl_->ring.verdicts()));
+}
+
 KernelSnapshot Kernel::read_counters() {
   const Impl& k = *impl_;
   KernelSnapshot out;

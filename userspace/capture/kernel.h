@@ -66,6 +66,8 @@ class Kernel final : public KernelCounters {
 
   KernelMaps maps() const;
   EventSource& events();
+  // How full the fuller of the rings is. Cheap: no system call.
+  std::uint32_t backlog_permille() const;
   KernelSnapshot read_counters() override;
 
   // Ends all enforcement and observation and removes the pins: for an ephemeral daemon.

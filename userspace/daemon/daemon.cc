@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/file.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,9 +22,8 @@
 namespace penstock::daemon {
 namespace {
 
-constexpr int kMaxSleepMs = 50;  // the ledger wants a tick every 100 ms
-constexpr int kLoopNice = -10;
-constexpr std::size_t kEventsPerTurn = 4096;  // then timers, orders and the heartbeat have their turn
+constexpr int kMaxSleepMs = 50;              // the ledger wants a tick every 100 ms
+constexpr std::size_t kEventsPerTurn = 512;  // then timers, orders and the heartbeat have their turn
 constexpr std::uint64_t kHousekeepingNs = 1'000'000'000;
 constexpr std::uint64_t kCgroupScanNs = 5'000'000'000;
 constexpr std::uint64_t kReadyWaitNs = 20'000'000'000;
@@ -277,11 +275,7 @@ std::vector<std::string> Daemon::degraded() const {
 
 base::Result<> Daemon::run(const volatile std::sig_atomic_t& stop, const volatile std::sig_atomic_t& reload_wanted) {
   std::sig_atomic_t reloaded = reload_wanted;
-  // A few busy agents would else leave this thread a small share of the CPU: requests would wait, the rings overflow.
-  // Its own need is bounded by what the kernel programs hand on.
-  if (setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kLoopNice) != 0)
-    base::log_warning("priority unchanged error=\"{}\" effect=\"verdicts wait longer on a busy machine\"",
-                      std::strerror(errno));
+  priority_.raise();
   while (stop == 0 && !stopping_) {
     int timeout_ms = kMaxSleepMs;
     if (const auto next = pipeline_->next_timer_boot_ns()) {
@@ -295,6 +289,7 @@ base::Result<> Daemon::run(const volatile std::sig_atomic_t& stop, const volatil
     pipeline_->tick();
     place_delegated();
     const std::uint64_t now = clock_.boot_ns();
+    priority_.follow(kernel_->backlog_permille(), now);
     gate_->heartbeat(now);
     manager_.alive(now);
     last_turn_boot_ns_ = now;
@@ -329,7 +324,7 @@ base::Result<std::size_t> Daemon::take(int timeout_ms) {
 
 void Daemon::drain() {
   // What happened before this moment is in the rings: at most a few turns' worth.
-  for (int turn = 0; turn < 64; ++turn) {
+  for (int turn = 0; turn < 512; ++turn) {
     const auto taken = take(0);
     if (!taken || *taken == 0) return;
   }

@@ -28,6 +28,7 @@
 #include "userspace/daemon/endpoint_names.h"
 #include "userspace/daemon/executor.h"
 #include "userspace/daemon/fd_watch.h"
+#include "userspace/daemon/loop_priority.h"
 #include "userspace/daemon/policy_store.h"
 #include "userspace/daemon/probes.h"
 #include "userspace/daemon/process_control.h"
@@ -102,6 +103,7 @@ class Daemon final : private pipeline::Observer, private RunHost {
 
   Settings settings_;
   base::SystemClock clock_;
+  LoopPriority priority_;
   ServiceManager manager_;
   base::Fd state_lock_;
   std::int64_t started_real_ns_ = 0;
@@ -133,7 +135,7 @@ class Daemon final : private pipeline::Observer, private RunHost {
   api::ExchangeStreams streams_;
   std::unique_ptr<exporters::PrometheusExporter> prometheus_;
   std::vector<std::unique_ptr<exporters::Exporter>> exporters_;
-  ProcessTlsReader process_tls_{probes_};
+  ProcessTlsReader process_tls_{probes_, clock_};
   std::unique_ptr<pipeline::Pipeline> pipeline_;
   std::unique_ptr<Runs> runs_;
   std::unique_ptr<StdioServers> stdio_;

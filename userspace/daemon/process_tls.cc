@@ -5,9 +5,15 @@
 
 #include <algorithm>
 #include <charconv>
+#include <chrono>
+#include <condition_variable>
 #include <fstream>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
+#include <utility>
 #include <vector>
 
 namespace penstock::daemon {
@@ -72,20 +78,28 @@ bool probe_removed(std::uint32_t pid, const std::vector<Mapping>& code, const st
   return false;
 }
 
-}  // namespace
+// What is asked about a process: all that the loop's thread knows.
+struct Question {
+  struct Image {
+    std::string path;
+    bool failed = false;  // its probes could not be attached
+    locators::Analysis analysis;
+  };
+  std::uint32_t pid = 0;
+  bool examining = false;  // some image of the host is still being looked at
+  std::vector<Image> images;
+};
 
-pipeline::ProcessTls ProcessTlsReader::tls_of(std::uint32_t pid) {
+pipeline::ProcessTls answer(const Question& question) {
   pipeline::ProcessTls out;
-  if (!probes_) return out;
-  const std::vector<Mapping> code = code_of(pid);
+  const std::vector<Mapping> code = code_of(question.pid);
   bool missed = false, removed = false;
-  for (const auto& image : probes_->discovery().images_of(pid)) {
-    const bool failed = !probes_->failure(image.id).empty();
-    missed = missed || failed || !image.analysis.misses.empty();
+  for (const Question::Image& image : question.images) {
+    missed = missed || image.failed || !image.analysis.misses.empty();
     for (const locators::AttachPlan& plan : image.analysis.plans) {
-      if (failed || !plan.sees_plaintext()) continue;
+      if (image.failed || !plan.sees_plaintext()) continue;
       if (out.runtime.empty()) out.runtime = plan.runtime;
-      removed = removed || probe_removed(pid, code, image.path, plan);
+      removed = removed || probe_removed(question.pid, code, image.path, plan);
     }
   }
   if (runs_a_jvm(code)) {
@@ -94,10 +108,82 @@ pipeline::ProcessTls ProcessTlsReader::tls_of(std::uint32_t pid) {
     out.reason = pipeline::Unseen::kProbeRemoved;
   } else if (out.runtime.empty() && missed) {
     out.reason = pipeline::Unseen::kNoProbe;
-  } else if (out.runtime.empty() && probes_->pending() > 0) {
+  } else if (out.runtime.empty() && question.examining) {
     out.reason = pipeline::Unseen::kNotExamined;
   }
   return out;
+}
+
+}  // namespace
+
+// One question at a time, passed by the members under the lock.
+struct ProcessTlsReader::Worker {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::optional<Question> question;  // the worker takes it
+  std::optional<pipeline::ProcessTls> answered;
+  std::uint32_t pid = 0;  // whom the worker looks at, or looked at last
+  bool busy = false;
+  bool stop = false;
+
+  void run() {
+    std::unique_lock lock(mutex);
+    while (true) {
+      changed.wait(lock, [this] { return stop || question; });
+      if (stop) return;
+      const Question now = *std::exchange(question, std::nullopt);
+      lock.unlock();
+      pipeline::ProcessTls found = answer(now);
+      lock.lock();
+      answered = std::move(found);
+      busy = false;
+      changed.notify_all();
+    }
+  }
+};
+
+ProcessTlsReader::ProcessTlsReader(const std::unique_ptr<Probes>& probes, const base::Clock& clock)
+    : probes_(probes), clock_(clock), worker_(std::make_shared<Worker>()) {
+  // Not joined: it may wait for a process that never answers.
+  std::thread([worker = worker_] { worker->run(); }).detach();
+}
+
+ProcessTlsReader::~ProcessTlsReader() {
+  const std::lock_guard lock(worker_->mutex);
+  worker_->stop = true;
+  worker_->changed.notify_all();
+}
+
+void ProcessTlsReader::remember(std::uint32_t pid, const pipeline::ProcessTls& tls) {
+  if (known_.size() >= kMaxKnown) known_.clear();
+  known_[pid] = {tls, clock_.boot_ns()};
+}
+
+pipeline::ProcessTls ProcessTlsReader::tls_of(std::uint32_t pid) {
+  if (!probes_) return {};
+  const auto it = known_.find(pid);
+  if (it != known_.end() && clock_.boot_ns() - it->second.at_boot_ns < kFreshNs) return it->second.tls;
+
+  Question question{pid, probes_->pending() > 0, {}};
+  for (auto& image : probes_->discovery().images_of(pid))
+    question.images.push_back({image.path, !probes_->failure(image.id).empty(), std::move(image.analysis)});
+
+  std::unique_lock lock(worker_->mutex);
+  const auto collect = [this] {
+    if (worker_->answered) remember(worker_->pid, *std::exchange(worker_->answered, std::nullopt));
+  };
+  collect();
+  if (!worker_->busy) {
+    worker_->question = std::move(question);
+    worker_->pid = pid;
+    worker_->busy = true;
+    worker_->changed.notify_all();
+  }
+  if (worker_->pid == pid)
+    worker_->changed.wait_for(lock, std::chrono::nanoseconds(kPatienceNs), [this] { return !worker_->busy; });
+  collect();
+  const auto known = known_.find(pid);
+  return known != known_.end() ? known->second.tls : pipeline::ProcessTls{{}, pipeline::Unseen::kNotExamined};
 }
 
 }  // namespace penstock::daemon

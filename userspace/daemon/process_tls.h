@@ -1,8 +1,14 @@
 // How a process encrypts: what of it is probed, whether the probes are still there, and whether it runs a JVM.
+//
+// The files that tell are read by a thread of its own: they wait for a lock of the process, which a busy or hostile
+// process can keep. The event loop waits kPatience for an answer; what comes later serves the next question.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <memory>
 
+#include "userspace/base/clock.h"
 #include "userspace/daemon/probes.h"
 #include "userspace/pipeline/ports.h"
 
@@ -10,12 +16,28 @@ namespace penstock::daemon {
 
 class ProcessTlsReader final : public pipeline::TlsKnowledge {
  public:
+  static constexpr std::uint64_t kPatienceNs = 2'000'000;
+  static constexpr std::uint64_t kFreshNs = 1'000'000'000;
+  static constexpr std::size_t kMaxKnown = 4096;  // processes; all are forgotten beyond
+
   // `probes` may not be there yet when this is made.
-  explicit ProcessTlsReader(const std::unique_ptr<Probes>& probes) : probes_(probes) {}
+  ProcessTlsReader(const std::unique_ptr<Probes>& probes, const base::Clock& clock);
+  ~ProcessTlsReader() override;
+  // kNotExamined while nothing is known.
   pipeline::ProcessTls tls_of(std::uint32_t pid) override;
 
  private:
+  struct Worker;
+  struct Known {
+    pipeline::ProcessTls tls;
+    std::uint64_t at_boot_ns = 0;
+  };
+  void remember(std::uint32_t pid, const pipeline::ProcessTls& tls);
+
   const std::unique_ptr<Probes>& probes_;
+  const base::Clock& clock_;
+  std::shared_ptr<Worker> worker_;  // outlives us while it waits for a process
+  std::map<std::uint32_t, Known> known_;
 };
 
 }  // namespace penstock::daemon
