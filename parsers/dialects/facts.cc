@@ -60,13 +60,15 @@ void read_tools(Json tools, model::RequestFacts& facts) {
   facts.definition_text_bytes += tools.text_bytes();
   for (Json tool : tools.items()) {
     // {function:{name}} (chat), {name} (Responses, Anthropic, Cohere v1), {toolSpec:{name}} (Bedrock),
-    // {functionDeclarations:[{name}]} (Gemini), {type} (provider's own tools)
+    // {tool_spec:{name}} (Snowflake), {functionDeclarations:[{name}]} (Gemini), {type} (provider's own tools)
     if (tool["function"]["name"]) {
       add_offered_tool(facts, tool["function"]["name"]);
     } else if (tool["name"]) {
       add_offered_tool(facts, tool["name"]);
     } else if (tool["toolSpec"]["name"]) {
       add_offered_tool(facts, tool["toolSpec"]["name"]);
+    } else if (tool["tool_spec"]["name"]) {
+      add_offered_tool(facts, tool["tool_spec"]["name"]);
     } else if (tool["functionDeclarations"]) {
       for (Json function : tool["functionDeclarations"].items()) add_offered_tool(facts, function["name"]);
     } else if (tool["function_declarations"]) {

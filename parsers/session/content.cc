@@ -10,13 +10,27 @@ constexpr std::size_t kLookedAt = 64;  // of the start: no compressed stream is 
 constexpr std::string_view kGzip = "\x1f\x8b";
 constexpr std::string_view kZstd = "\x28\xb5\x2f\xfd";
 
+// How many bytes of `text` are printable, in UTF-8; a character that the end cuts counts.
+std::size_t printable(std::string_view text) {
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const auto first = static_cast<unsigned char>(text[at]);
+    const bool ascii = (first >= ' ' && first <= '~') || first == '\t' || first == '\r' || first == '\n';
+    const bool lead = first >= 0xc2 && first <= 0xf4;
+    if (!ascii && !lead) return at;
+    const std::size_t more = ascii ? 0 : first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : 1;
+    for (std::size_t n = 1; n <= more && at + n < text.size(); ++n)
+      if ((static_cast<unsigned char>(text[at + n]) & 0xc0) != 0x80) return at;
+    at += 1 + more;
+  }
+  return text.size();
+}
+
 // JSON, an event stream or a form: text that no compressed stream begins with by accident. Brotli and raw deflate have
 // no magic number, so this is what speaks against them.
 bool plain_text(std::string_view start) {
   start = start.substr(0, kLookedAt);
-  if (!std::all_of(start.begin(), start.end(),
-                   [](char c) { return (c >= ' ' && c <= '~') || c == '\t' || c == '\r' || c == '\n'; }))
-    return false;
+  if (printable(start) < start.size()) return false;
   const std::size_t at = start.find_first_not_of(" \t\r\n");
   if (at == std::string_view::npos) return true;
   start.remove_prefix(at);
