@@ -1,7 +1,4 @@
-#include <algorithm>
-
 #include "parsers/dialects/facts.h"
-#include "parsers/dialects/hosts.h"
 #include "parsers/dialects/provider.h"
 
 namespace penstock::parsers {
@@ -21,10 +18,5 @@ void Decoder::request_field(std::string_view name, std::string_view value, model
 void Decoder::request_message(std::string_view, bool, model::Exchange&) {}
 void Decoder::response(const ResponseHead&, model::Exchange&) {}
 void Decoder::end(bool, model::Exchange&) {}
-
-Claim claim_of(const Provider& provider, const RequestHead& head) {
-  const Claim by_host = dialects::claim_by_host(provider.hosts, head.host);
-  return provider.claim == nullptr ? by_host : std::max(by_host, provider.claim(head));
-}
 
 }  // namespace penstock::parsers

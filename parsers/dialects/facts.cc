@@ -56,6 +56,7 @@ void add_offered_tool(model::RequestFacts& facts, Json name) {
 }
 
 void read_tools(Json tools, model::RequestFacts& facts) {
+  if (!tools.exists()) return;
   facts.tool_bytes += tools.raw_bytes();
   facts.definition_text_bytes += tools.text_bytes();
   for (Json tool : tools.items()) {
@@ -113,10 +114,13 @@ Count max_output(Json body) {
                                "max_new_tokens", "maxTokens", "maxOutputTokens", "max_gen_len", "n_predict"})
     consider(body[key]);
   for (std::string_view group :
-       {"generationConfig", "generation_config", "inferenceConfig", "textGenerationConfig", "parameters"})
+       {"generationConfig", "generation_config", "inferenceConfig", "textGenerationConfig", "parameters"}) {
+    const Json settings = body[group];
+    if (!settings.is_object()) continue;
     for (std::string_view key :
          {"maxOutputTokens", "max_output_tokens", "maxTokens", "max_tokens", "max_new_tokens", "maxTokenCount"})
-      consider(body[group][key]);
+      consider(settings[key]);
+  }
   consider(body["options"]["num_predict"]);
   return most;
 }
@@ -147,9 +151,12 @@ void read_request_facts(Json body, model::RequestFacts& facts) {
   for (std::string_view key : {"response_format", "output_config", "output_format", "format"})
     read_schema(body[key], facts);
   read_schema(body["text"]["format"], facts);
-  for (std::string_view group : {"generationConfig", "generation_config"})
+  for (std::string_view group : {"generationConfig", "generation_config"}) {
+    const Json settings = body[group];
+    if (!settings.is_object()) continue;
     for (std::string_view key : {"responseSchema", "responseJsonSchema", "response_schema", "response_json_schema"})
-      read_schema(body[group][key], facts);
+      read_schema(settings[key], facts);
+  }
 }
 
 void add_tool_call(model::Exchange& exchange, model::CallId id, std::string_view name) {

@@ -135,9 +135,6 @@ struct Provider {
   std::uint16_t port = 0;
 };
 
-// The claim of `provider` on a request, by `claim` or by `hosts`.
-Claim claim_of(const Provider& provider, const RequestHead& head);
-
 // Why a JSON-RPC request might belong to a protocol, strongest first.
 enum class Evidence : std::uint8_t {
   kContent,     // what it says: a method of the protocol, a header field

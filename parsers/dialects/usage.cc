@@ -10,6 +10,7 @@ namespace {
 
 // The first of several spellings that holds a number.
 Count first_of(Json object, std::initializer_list<std::string_view> keys) {
+  if (!object.is_object()) return std::nullopt;
   for (std::string_view key : keys)
     if (const Count value = object[key].as_count()) return value;
   return std::nullopt;

@@ -60,7 +60,7 @@ void Call::request_head(const wire::http::RequestHead& head, std::uint64_t now_n
   exchange_.port = head_.port;
   exchange_.path = head_.path;
   dialects::take_traceparent(head_.header("traceparent"), exchange_.trace);
-  adopt(select(configured_provider(endpoint_, head_), head_));
+  adopt(selector_.select(head_));
   // A body of an exchange nobody has claimed is read if it could be JSON: agent protocols are known by it.
   const std::string type = wire::http::media_type(head_.header("content-type"));
   const bool json = type.ends_with("json") || type.empty();
@@ -120,7 +120,7 @@ void Call::read_so_far() {
   const Json body = request_body_->json();
   if (!body.exists()) return;
   // By a decoder of its own: the real one reads the body once, when it is whole.
-  Selection selection = select(configured_provider(endpoint_, head_), head_);
+  Selection selection = selector_.select(head_);
   if (!selection.decoder) selection = select_by_body(head_, body, protocol_);
   if (!selection.decoder) return;
   model::Exchange so_far = exchange_;

@@ -28,8 +28,8 @@ namespace penstock::parsers::session {
 class Call final : public ResponseBody::Sink, public RequestBody::Sink {
  public:
   // `protocol`: the agent protocol that the connection has carried so far, read and written by its calls.
-  Call(const Endpoint& endpoint, const AgentProtocol*& protocol, ExchangeSink& sink)
-      : endpoint_(endpoint), protocol_(protocol), sink_(sink) {}
+  Call(const Endpoint& endpoint, Selector& selector, const AgentProtocol*& protocol, ExchangeSink& sink)
+      : endpoint_(endpoint), selector_(selector), protocol_(protocol), sink_(sink) {}
 
   void request_head(const wire::http::RequestHead& head, std::uint64_t now_ns);
   // The answer to a request that was not seen: nothing is judged, and what is understood of it is incomplete.
@@ -63,6 +63,7 @@ class Call final : public ResponseBody::Sink, public RequestBody::Sink {
   std::uint64_t since_start(std::uint64_t now_ns) const { return now_ns > start_ns_ ? now_ns - start_ns_ : 0; }
 
   const Endpoint& endpoint_;
+  Selector& selector_;
   const AgentProtocol*& protocol_;
   ExchangeSink& sink_;
   RequestHead head_;

@@ -2,39 +2,56 @@
 
 #include <string>
 
+#include "parsers/dialects/hosts.h"
 #include "parsers/protocols/registry.h"
 #include "parsers/providers/registry.h"
 
 namespace penstock::parsers::session {
 namespace {
 
-struct Claimed {
-  const Provider* provider = nullptr;
-  Claim claim = Claim::kNone;
-};
+bool stronger(const Claimed& a, const Claimed& b) {
+  return a.claim > b.claim || (a.claim == b.claim && a.order < b.order);
+}
 
-Claimed strongest(std::string_view configured, const RequestHead& head) {
+// What the host alone says. A provider that is configured for it has it, whatever others claim.
+Claimed claimed_by_host(std::string_view configured, std::string_view host) {
   Claimed best;
-  for (const Provider* provider : providers::registry()) {
-    if (!configured.empty() && provider->name == configured) return {provider, Claim::kPath};
-    const Claim claim = claim_of(*provider, head);
-    if (claim > best.claim) best = {provider, claim};
+  const auto all = providers::registry();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (!configured.empty() && all[i]->name == configured) return {all[i], Claim::kPath, 0};
+    const Claimed claimed{all[i], dialects::claim_by_host(all[i]->hosts, host), i};
+    if (claimed.claim != Claim::kNone && stronger(claimed, best)) best = claimed;
   }
   return best;
 }
 
-}  // namespace
+// The few providers that are not known by their host alone have their say, unless nothing can be stronger.
+Claimed strongest(Claimed best, const RequestHead& head) {
+  const auto all = providers::registry();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (all[i]->claim == nullptr) continue;
+    const Claimed claimed{all[i], all[i]->claim(head), i};
+    if (claimed.claim != Claim::kNone && stronger(claimed, best)) best = claimed;
+  }
+  return best;
+}
 
-std::string_view configured_provider(const Endpoint& endpoint, const RequestHead& head) {
+Claimed strongest(std::string_view configured, const RequestHead& head) {
+  return strongest(claimed_by_host(configured, head.host), head);
+}
+
+// What the `endpoints:` configuration says about this authority, else about the connection; empty: nothing.
+std::string_view configured_provider(const Endpoint& endpoint, std::string_view host, std::uint16_t port) {
   if (endpoint.names != nullptr) {
-    const bool v6 = head.host.find(':') != std::string::npos;
-    const std::string host = v6 ? "[" + head.host + "]" : head.host;
-    for (const std::string& name : {host + ":" + std::to_string(head.port), host, head.host}) {
-      if (const auto it = endpoint.names->find(name); it != endpoint.names->end()) return it->second;
-    }
+    const bool v6 = host.find(':') != std::string_view::npos;
+    const std::string plain(host), name = v6 ? "[" + plain + "]" : plain;
+    for (const std::string& wanted : {name + ":" + std::to_string(port), name, plain})
+      if (const auto it = endpoint.names->find(wanted); it != endpoint.names->end()) return it->second;
   }
   return endpoint.provider;
 }
+
+}  // namespace
 
 std::string_view provider_of_server(const Endpoint& endpoint, std::string_view name) {
   RequestHead head;
@@ -42,16 +59,22 @@ std::string_view provider_of_server(const Endpoint& endpoint, std::string_view n
   head.port = endpoint.port;
   Endpoint by_name_only = endpoint;
   by_name_only.provider.clear();
-  if (const std::string_view configured = configured_provider(by_name_only, head); !configured.empty()) {
+  if (const std::string_view configured = configured_provider(by_name_only, name, endpoint.port); !configured.empty()) {
     // Of the map behind `endpoint.names`, which outlives this call.
     return configured;
   }
-  const Claimed claimed = strongest({}, head);
+  const Claimed claimed = strongest(std::string_view(), head);
   return claimed.claim >= Claim::kPattern ? claimed.provider->name : std::string_view();
 }
 
-Selection select(std::string_view configured, const RequestHead& head) {
-  const Claimed claimed = strongest(configured, head);
+Selection Selector::select(const RequestHead& head) {
+  if (!asked_ || host_ != head.host || port_ != head.port) {
+    by_host_ = claimed_by_host(configured_provider(endpoint_, head.host, head.port), head.host);
+    host_ = head.host;
+    port_ = head.port;
+    asked_ = true;
+  }
+  const Claimed claimed = strongest(by_host_, head);
   const bool known_host = claimed.claim >= Claim::kPort;
   Selection selection;
   if (known_host) {

@@ -1,7 +1,10 @@
 // Which provider or protocol a request belongs to, and who reads it.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <string>
 
 #include "parsers/dialects/provider.h"
 
@@ -14,11 +17,28 @@ struct Selection {
   bool provisional = false;          // the host is nobody's: the request body must confirm
 };
 
-// What the `endpoints:` configuration says about this request's authority, else about the connection; empty: nothing.
-std::string_view configured_provider(const Endpoint& endpoint, const RequestHead& head);
+// The strongest claim on a request, and whose it is; among equals the first in folder order.
+struct Claimed {
+  const Provider* provider = nullptr;
+  Claim claim = Claim::kNone;
+  std::size_t order = 0;
+};
 
-// By the configured provider name (may be empty), the host, the path and the header fields.
-Selection select(std::string_view configured, const RequestHead& head);
+// Selects for the requests of one connection. What an authority says is looked up once: they rarely differ in it.
+class Selector {
+ public:
+  explicit Selector(const Endpoint& endpoint) : endpoint_(endpoint) {}
+  // By the `endpoints:` configuration, the host, the path and the header fields.
+  Selection select(const RequestHead& head);
+
+ private:
+  const Endpoint& endpoint_;
+  bool asked_ = false;
+  std::string host_;  // of the last request, and its port
+  std::uint16_t port_ = 0;
+  Claimed by_host_;
+};
+
 // A second look for requests that the head did not settle: does the body show an agent protocol? `before`: the protocol
 // that the connection has carried; may be null.
 Selection select_by_body(const RequestHead& head, Json body, const AgentProtocol* before);

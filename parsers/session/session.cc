@@ -164,7 +164,7 @@ class Session final : public ConnectionParser, http::Sink {
   }
 
   void on_request_head(http::StreamId stream, const http::RequestHead& head, std::uint64_t) override {
-    auto call = std::make_unique<Call>(endpoint_, agent_protocol_, sink_);
+    auto call = std::make_unique<Call>(endpoint_, selector_, agent_protocol_, sink_);
     Call& begun = *call;
     calls_[stream] = std::move(call);
     begun.request_head(head, now_ns_);
@@ -181,7 +181,7 @@ class Session final : public ConnectionParser, http::Sink {
   void on_response_head(http::StreamId stream, const http::ResponseHead& head, std::uint64_t) override {
     Call* call = find(stream);
     if (call == nullptr) {
-      auto unseen = std::make_unique<Call>(endpoint_, agent_protocol_, sink_);
+      auto unseen = std::make_unique<Call>(endpoint_, selector_, agent_protocol_, sink_);
       call = unseen.get();
       calls_[stream] = std::move(unseen);
       call->unseen_request(now_ns_);
@@ -243,6 +243,7 @@ class Session final : public ConnectionParser, http::Sink {
   }
 
   const Endpoint endpoint_;
+  Selector selector_{endpoint_};
   const bool joined_;
   ExchangeSink& sink_;
   Protocol protocol_ = Protocol::kUnknown;

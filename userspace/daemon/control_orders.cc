@@ -280,7 +280,7 @@ base::Result<api::HeldList> ControlApi::list_held(const api::Peer&, const api::L
     if (!verdict.rule.empty()) held.set_rule(verdict.rule);
     held.set_since_real_ns(as_real(view.pending->held_since_ns));
     if (view.pending->give_up_at_ns != 0) held.set_deadline_real_ns(as_real(view.pending->give_up_at_ns));
-    if (view.pending->upper.cost) held.set_estimated_nano_usd(view.pending->upper.cost->value);
+    if (const auto& upper = view.pending->upper; upper && upper->cost) held.set_estimated_nano_usd(upper->cost->value);
   }
   return out;
 }

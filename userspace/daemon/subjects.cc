@@ -25,6 +25,12 @@ std::optional<std::string> Subjects::configured_name(const model::Subject& subje
 
 void Subjects::add_run(const std::string& cgroup, const std::string& run, const std::string& agent) {
   runs_[cgroup] = {run, agent};
+  known_.clear();
+}
+
+void Subjects::remove_run(const std::string& cgroup) {
+  runs_.erase(cgroup);
+  known_.clear();
 }
 
 void Subjects::assign_root(const model::ProcessKey& root, const std::string& run, const std::string& agent) {
@@ -63,13 +69,19 @@ std::optional<model::Subject> Subjects::now(std::uint32_t pid) {
 }
 
 const model::Subject& Subjects::subject(std::uint32_t tgid) {
+  if (known_changes_ == identity_.changes()) {
+    if (const auto it = known_.find(tgid); it != known_.end()) return it->second;
+  }
   auto key = identity_.key_of(tgid);
   if (!key) {
     if (const auto it = ended_.find(tgid); it != ended_.end()) key = it->second;
   }
   current_ = identity_.resolve(key.value_or(model::ProcessKey{tgid, 0}));
   apply_run(current_);
-  return current_;
+  if (current_.agent.empty()) return current_;  // nothing is known of it: asked for again
+  if (known_changes_ != identity_.changes() || known_.size() >= kMaxKnown) known_.clear();
+  known_changes_ = identity_.changes();
+  return known_[tgid] = std::move(current_);
 }
 
 std::string Subjects::program(std::uint32_t tgid) {

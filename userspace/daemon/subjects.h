@@ -23,7 +23,7 @@ class Subjects final : public pipeline::SubjectSource {
   // Names of the configuration; the first match wins.
   void set_names(const google::protobuf::RepeatedPtrField<api::Config::AgentName>& names);
   void add_run(const std::string& cgroup, const std::string& run, const std::string& agent);
-  void remove_run(const std::string& cgroup) { runs_.erase(cgroup); }
+  void remove_run(const std::string& cgroup);
   void assign_root(const model::ProcessKey& root, const std::string& run, const std::string& agent);
 
   void scan() { identity_.scan(); }
@@ -49,6 +49,7 @@ class Subjects final : public pipeline::SubjectSource {
     std::string run, agent;
   };
   static constexpr std::size_t kMaxEnded = 16384;
+  static constexpr std::size_t kMaxKnown = 4096;
   void apply_run(model::Subject& subject) const;
   std::optional<std::string> configured_name(const model::Subject& subject) const;
 
@@ -58,7 +59,10 @@ class Subjects final : public pipeline::SubjectSource {
   std::map<std::string, RunOf> runs_;  // by cgroup path
   // Events of a process may arrive after its end: its key, until the pid is used again.
   std::unordered_map<std::uint32_t, model::ProcessKey> ended_;
-  model::Subject current_;
+  // Who the processes with traffic are, as of known_changes_ of the process table and of runs_.
+  std::unordered_map<std::uint32_t, model::Subject> known_;
+  std::uint64_t known_changes_ = 0;
+  model::Subject current_;  // one that is not kept
 };
 
 }  // namespace penstock::daemon

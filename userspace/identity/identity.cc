@@ -82,6 +82,7 @@ Identity::Process* Identity::insert(Process p) {
   if (!table_.contains(p.key) && !make_room()) return nullptr;
   const auto [it, fresh] = table_.emplace(p.key, p);
   if (fresh) {
+    ++changes_;
     if (Process* parent = find(it->second.parent)) ++parent->children;
     living_[p.key.pid] = p.key;
   }
@@ -92,6 +93,7 @@ void Identity::erase(Table::iterator it) {
   const model::ProcessKey key = it->first;
   model::ProcessKey parent = it->second.parent;
   table_.erase(it);
+  ++changes_;
   if (const auto alive = living_.find(key.pid); alive != living_.end() && alive->second == key) living_.erase(alive);
   // Ancestors that were kept for their children only go with the last of them.
   for (int depth = 0; depth < kMaxDepth; ++depth) {
@@ -127,6 +129,7 @@ std::shared_ptr<const Identity::Image> Identity::image_of(const ProcFacts& facts
 Identity::Process* Identity::learn(const ProcFacts& facts) {
   if (Process* known = find(facts.key)) {
     known->image = image_of(facts);
+    ++changes_;
     return known;
   }
   Process p;
@@ -164,6 +167,7 @@ void Identity::scan() {
     const auto parent = living_.find(facts->parent_pid);
     if (parent == living_.end()) continue;
     p->parent = parent->second;
+    ++changes_;
     ++table_.at(parent->second).children;
   }
 }
@@ -211,11 +215,13 @@ void Identity::on_exec(std::uint32_t pid, std::uint64_t start_boot_ns, std::stri
   image->boundary = is_session_boundary(image->exe, {});
   image->agent_generation = 0;
   p->image = std::move(image);
+  ++changes_;
 }
 
 void Identity::on_exit(std::uint32_t pid, std::uint64_t start_boot_ns) {
   const model::ProcessKey key{pid, whole_ticks(start_boot_ns)};
   Process* p = find(key);
+  ++changes_;
   if (const auto alive = living_.find(pid); alive != living_.end() && alive->second == key) living_.erase(alive);
   if (p == nullptr || p->ended_ns != 0) return;
   p->ended_ns = std::max<std::uint64_t>(clock_.boot_ns(), 1);
@@ -331,7 +337,10 @@ model::Subject Identity::resolve(const model::ProcessKey& key, std::uint64_t cgr
   }
   if (cgroup_id != 0 && p->image && p->image->cgroup_id != cgroup_id && p->ended_ns == 0) {
     const auto facts = reader_.read(key.pid);
-    if (facts && facts->key == p->key) p->image = image_of(*facts);
+    if (facts && facts->key == p->key) {
+      p->image = image_of(*facts);
+      ++changes_;
+    }
   }
   model::Subject s = subject_of(*p);
   s.agent = agent_of(*p);
@@ -407,10 +416,11 @@ std::string Identity::program(const model::ProcessKey& key) {
 std::vector<model::ProcessKey> Identity::note_agent(const model::ProcessKey& key) {
   std::vector<model::ProcessKey> affected;
   Process* p = find_or_read(key);
-  if (p == nullptr) return affected;
+  if (p == nullptr || p->noted == changes_) return affected;
   Process& root = root_of(*p);
   const bool news = (!p->talks && p->children > 0) || (!root.talks && root.children > 0);
   p->talks = true;
+  p->noted = changes_;
   root.talks = true;
   if (!news) return affected;
   for (const auto& [pid, living] : living_)
@@ -439,6 +449,7 @@ void Identity::assign_run(const model::ProcessKey& root, ExplicitRun run) {
   const auto shared = std::make_shared<const ExplicitRun>(std::move(run));
   p->run = shared;
   p->run_root = p->key;
+  ++changes_;
   // What it started before is part of it too.
   for (auto& [key, process] : table_) {
     const Process* up = &process;
@@ -454,17 +465,20 @@ void Identity::assign_run(const model::ProcessKey& root, ExplicitRun run) {
 void Identity::set_namer(Namer namer) {
   namer_ = std::move(namer);
   ++names_generation_;
+  ++changes_;
 }
 
 void Identity::set_pod(const std::string& uid, PodInfo info) {
   if (pods_.size() >= options_.max_pods && !pods_.contains(uid)) pods_.erase(pods_.begin());
   pods_[uid] = std::move(info);
   ++names_generation_;
+  ++changes_;
 }
 
 void Identity::forget_pod(const std::string& uid) {
   pods_.erase(uid);
   ++names_generation_;
+  ++changes_;
 }
 
 Stats Identity::stats() const {

@@ -110,6 +110,8 @@ class Identity {
   void forget_pod(const std::string& uid);
 
   Stats stats() const;
+  // Another number whenever key_of() or resolve() might answer otherwise than before.
+  std::uint64_t changes() const { return changes_; }
 
  private:
   // What a process runs; shared with children until they exec.
@@ -132,6 +134,7 @@ class Identity {
     model::ProcessKey run_root;  // of `run`
     std::uint32_t children = 0;
     bool talks = false;
+    std::uint64_t noted = 0;     // changes() when it was last noted as an agent
     std::uint64_t ended_ns = 0;  // 0: alive
     bool expired = false;        // waits for its children only
   };
@@ -161,6 +164,7 @@ class Identity {
   std::map<std::string, PodInfo> pods_;
   Namer namer_;
   std::uint64_t names_generation_ = 1;
+  std::uint64_t changes_ = 1;
   Stats counters_;
 };
 

@@ -55,7 +55,7 @@ Estimator::Estimator(const Options& options, const PriceBook* prices)
     : options_(options), prices_(prices), usage_(options.max_models) {}
 
 const Estimator::Learnt* Estimator::find(const model::Exchange& exchange) const {
-  const auto found = models_.find(key_of_model(exchange));
+  const auto found = models_.find(key_.of(exchange));
   return found == models_.end() ? nullptr : &found->second;
 }
 
@@ -138,8 +138,8 @@ Amounts Estimator::reserve_amounts(const model::Exchange& e, bool strict) const 
 }
 
 // With what the provider has reported so far, if that is more.
-Amounts Estimator::taken(const model::Exchange& e, std::uint64_t output_tokens) const {
-  const std::uint64_t input = e.usage.input_tokens ? *e.usage.input_tokens : expected_input(e);
+Amounts Estimator::taken(const model::Exchange& e, std::uint64_t expected_input, std::uint64_t output_tokens) const {
+  const std::uint64_t input = e.usage.input_tokens.value_or(expected_input);
   const std::uint64_t output = std::max(e.usage.output_tokens.value_or(0), output_tokens);
   model::Usage usage = e.usage;
   usage.input_tokens = input;
@@ -149,9 +149,11 @@ Amounts Estimator::taken(const model::Exchange& e, std::uint64_t output_tokens) 
 
 // A stream is cut on what was seen of it: not on what its model is used to think besides, nor on what others have
 // taught.
-Amounts Estimator::progress_amounts(const model::Exchange& e) const {
+Amounts Estimator::progress_amounts(const model::Exchange& e) const { return progress_amounts(e, expected_input(e)); }
+
+Amounts Estimator::progress_amounts(const model::Exchange& e, std::uint64_t expected_input) const {
   const std::uint64_t bytes = std::min(e.output_text_bytes, kMaxTokens);
-  return taken(e, (bytes * 1000 + kBytesPerThousandTokens - 1) / kBytesPerThousandTokens);
+  return taken(e, expected_input, (bytes * 1000 + kBytesPerThousandTokens - 1) / kBytesPerThousandTokens);
 }
 
 Settlement Estimator::settlement(const model::Exchange& e) const {
@@ -179,7 +181,7 @@ Settlement Estimator::settlement(const model::Exchange& e) const {
     out.status = SettleStatus::kEstimated;
     return out;
   }
-  out.amounts = taken(e, usage_.output_tokens(e));
+  out.amounts = taken(e, expected_input(e), usage_.output_tokens(e));
   out.status = SettleStatus::kEstimated;
   return out;
 }
@@ -187,11 +189,11 @@ Settlement Estimator::settlement(const model::Exchange& e) const {
 void Estimator::learn(const model::Exchange& e) {
   if (e.usage_status != model::UsageStatus::kExact || e.coverage.truncated_start) return;
   usage_.learn(e);
-  std::string key = key_of_model(e);
+  const std::string& key = key_.of(e);
   auto found = models_.find(key);
   if (found == models_.end()) {
     if (models_.size() >= options_.max_models) return;  // names are chosen by the caller: the first ones stay
-    found = models_.emplace(std::move(key), Learnt{}).first;
+    found = models_.emplace(key, Learnt{}).first;
   }
   Learnt& l = found->second;
   if (e.usage.output_tokens && *e.usage.output_tokens < kMaxTokens) {

@@ -54,8 +54,12 @@ class Estimator {
   model::Usage expected_usage(const model::Exchange& exchange) const;
   // The same in money: what to reserve. `cost` absent when unpriced.
   Amounts reserve_amounts(const model::Exchange& exchange, bool strict) const;
-  // Taken so far: the counters reported in the stream, else input estimate + output_text_bytes.
+  // Of it, the input.
+  std::uint64_t expected_input(const model::Exchange& exchange) const;
+  // Taken so far: the counters reported in the stream, else the expected input + output_text_bytes. The second form is
+  // for who asks at every chunk.
   Amounts progress_amounts(const model::Exchange& exchange) const;
+  Amounts progress_amounts(const model::Exchange& exchange, std::uint64_t expected_input) const;
   // At the end. Exact where the provider reported usage; an error answer (status >= 400) without usage costs nothing
   // but the request; an answer without usage is estimated from its text; a cut or incomplete one stands at its
   // reservation.
@@ -70,13 +74,13 @@ class Estimator {
   };
   const Learnt* find(const model::Exchange& exchange) const;
   TokenEstimate tokens(const model::Exchange& exchange, const Quote& quote, bool strict) const;
-  std::uint64_t expected_input(const model::Exchange& exchange) const;
-  Amounts taken(const model::Exchange& exchange, std::uint64_t output_tokens) const;
+  Amounts taken(const model::Exchange& exchange, std::uint64_t expected_input, std::uint64_t output_tokens) const;
   static std::optional<std::uint64_t> percentile99(const Learnt& learnt);
 
   Options options_;
   const PriceBook* prices_;
   UsageModels usage_;
+  mutable ModelKey key_;
   std::unordered_map<std::string, Learnt> models_;
 };
 

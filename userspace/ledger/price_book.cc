@@ -16,6 +16,8 @@ namespace {
 
 constexpr std::size_t kMaxNameBytes = 128;
 constexpr std::size_t kMaxNamesWarned = 64;
+constexpr std::size_t kMaxRemembered = 1024;  // answers of the search below …
+constexpr std::size_t kMaxKeyBytes = 512;     // … to questions of at most so many bytes
 constexpr std::int64_t kNanosPerSecond = 1'000'000'000;
 constexpr std::int64_t kStaleSeconds = 90 * 86'400;
 
@@ -56,6 +58,8 @@ std::optional<std::string_view> shorter(std::string_view name, bool bedrock) {
 struct Found {
   const PriceModel* model = nullptr;
   model::PriceStatus status = model::PriceStatus::kUnpriced;
+  bool own_host = false;                     // it is known to be the provider's
+  std::uint32_t multiplier_permille = 1000;  // regional uplift of that host
 };
 
 }  // namespace
@@ -66,6 +70,9 @@ class PriceBook::Impl {
   std::vector<Endpoint> endpoints;
   Lookups lookups;
   std::vector<std::string> warned;
+  std::unordered_map<std::string, Found> remembered;
+  std::string key;  // scratch of found_for()
+  Found too_long;   // the latest answer that is not remembered
 
   const PriceModel* by_name(const NameIndex& index, std::string_view name, std::string_view host) const {
     const auto found = index.equals.find(name);
@@ -156,6 +163,37 @@ class PriceBook::Impl {
     return {};
   }
 
+  Found search(const PriceQuery& query) {
+    const std::string host = lower(query.host.substr(0, 255));
+    const auto [provider, own_host] = provider_of(query.provider, host, query.port);
+    const std::string response = clean(query.response_model);
+    const std::string request = clean(query.request_model);
+    if (!provider || (response.empty() && request.empty())) return {};
+    Found found = find(*provider, response, request, host);
+    if (!found.model) return {};
+    warn(found, response.empty() ? request : response);
+    found.own_host = own_host;
+    if (host.starts_with("us.")) found.multiplier_permille = found.model->uplift_us_permille;
+    if (host.starts_with("eu.")) found.multiplier_permille = found.model->uplift_eu_permille;
+    return found;
+  }
+
+  // The same calls come again and again, several times each: what was found for them is remembered.
+  const Found& found_for(const PriceQuery& query) {
+    key.clear();
+    for (const std::string_view part : {query.provider, query.host, query.response_model, query.request_model}) {
+      key.append(part);
+      key.push_back('\0');
+      key.append(std::to_string(part.size()));  // names may hold any byte
+    }
+    key.append(std::to_string(query.port));
+    if (const auto known = remembered.find(key); known != remembered.end()) return known->second;
+    if (remembered.size() >= kMaxRemembered) remembered.clear();
+    Found found = search(query);
+    if (key.size() <= kMaxKeyBytes) return remembered.emplace(key, std::move(found)).first->second;
+    return too_long = std::move(found);
+  }
+
   // Once per name, bounded: names are chosen by the caller.
   void warn(const Found& found, const std::string& name) {
     if (found.status != model::PriceStatus::kAlias || warned.size() >= kMaxNamesWarned || name.empty()) return;
@@ -197,19 +235,13 @@ base::Result<PriceBook> PriceBook::from_text(std::string_view bundle, std::strin
 Quote PriceBook::lookup(const PriceQuery& query) const {
   using S = model::PriceStatus;
   Quote quote;
-  const std::string host = lower(query.host.substr(0, 255));
-  const auto [provider, own_host] = impl_->provider_of(query.provider, host, query.port);
-  const std::string response = clean(query.response_model);
-  const std::string request = clean(query.request_model);
-  if (!provider || (response.empty() && request.empty())) return quote;
-  const Found found = impl_->find(*provider, response, request, host);
+  const Found& found = impl_->found_for(query);
   if (!found.model) return quote;
-  impl_->warn(found, response.empty() ? request : response);
 
   // Tiers: what the provider's API calls them. Names without a meaning for the price are the standard.
   std::string tier_name = clean(query.service_tier);
   ServiceTier tier = ServiceTier::kStandard;
-  S status = own_host ? found.status : worst(found.status, S::kAlias);
+  S status = found.own_host ? found.status : worst(found.status, S::kAlias);
   if (query.batch || tier_name == "batch")
     tier = ServiceTier::kBatch;
   else if (tier_name == "flex")
@@ -242,8 +274,7 @@ Quote PriceBook::lookup(const PriceQuery& query) const {
   quote.provider = impl_->tables.providers[found.model->provider].id;
   quote.model = found.model->label;
   quote.source = found.model->source;
-  if (host.starts_with("us.")) quote.multiplier_permille = found.model->uplift_us_permille;
-  if (host.starts_with("eu.")) quote.multiplier_permille = found.model->uplift_eu_permille;
+  quote.multiplier_permille = found.multiplier_permille;
   return quote;
 }
 

@@ -93,9 +93,11 @@ std::uint64_t TokenModel::estimate(const Terms& terms) const {
   const Answer* nearest = nullptr;
   float least = kSimilar;
   const auto sizes = memory_ == 0 ? decltype(Answer::sizes){} : sizes_of(terms);
-  for (std::size_t i = 0; i < known; ++i) {
-    // Of equals the latest.
-    const Answer& answer = remembered_[known < memory_ ? known - 1 - i : (answers_ + memory_ - i) % memory_];
+  // From the latest backwards: of equals the latest, and nothing is nearer than the same.
+  std::size_t at = known > 0 && known == memory_ ? answers_ % memory_ + 1 : known;
+  for (std::size_t i = 0; i < known && least > 0; ++i) {
+    at = (at == 0 ? known : at) - 1;
+    const Answer& answer = remembered_[at];
     float apart = 0;
     for (std::size_t term = 1; term < kTerms; ++term) apart += std::abs(answer.sizes[term] - sizes[term]);
     if (apart < least) {

@@ -75,9 +75,8 @@ TokenModel::Terms output_terms(const model::Exchange& e) {
 
 }  // namespace
 
-std::string key_of_model(const model::Exchange& e) {
-  std::string key = e.provider;
-  return key.append("/").append(model_of(e).substr(0, kNameBytes));
+const std::string& ModelKey::of(const model::Exchange& e) {
+  return text_.assign(e.provider).append("/").append(model_of(e).substr(0, kNameBytes));
 }
 
 bool offers_server_side_tools(const model::RequestFacts& facts) {
@@ -92,12 +91,12 @@ bool offers_server_side_tools(const model::RequestFacts& facts) {
 
 UsageModels::UsageModels(std::size_t max_models) : max_models_(max_models) {
   for (const Family& family : kFamilies)
-    families_.push_back(
-        {TokenModel({family.input, kInputDoubt, kRemembered}), TokenModel({family.output, kOutputDoubt})});
+    families_.push_back({TokenModel({family.input, kInputDoubt, kRemembered}),
+                         TokenModel({family.output, kOutputDoubt}), families_.size()});
 }
 
 const UsageModels::Pair& UsageModels::find(const model::Exchange& exchange) const {
-  const auto found = models_.find(key_of_model(exchange));
+  const auto found = models_.find(key_.of(exchange));
   return found != models_.end() ? found->second : families_[family_of(model_of(exchange))];
 }
 
@@ -106,7 +105,7 @@ std::uint64_t UsageModels::input_tokens(const model::Exchange& e) const {
 }
 
 std::uint64_t UsageModels::answers(const model::Exchange& e) const {
-  const auto found = models_.find(key_of_model(e));
+  const auto found = models_.find(key_.of(e));
   return found == models_.end() ? 0 : found->second.input.answers();
 }
 
@@ -117,19 +116,19 @@ std::uint64_t UsageModels::output_tokens(const model::Exchange& e) const {
 }
 
 // A model that answers for the first time expects what its family has shown.
-UsageModels::Pair* UsageModels::own(const model::Exchange& e, const Pair& family) {
-  std::string key = key_of_model(e);
+std::array<UsageModels::Pair*, 2> UsageModels::taught_by(const model::Exchange& e) {
+  const std::string& key = key_.of(e);
   const auto found = models_.find(key);
-  if (found != models_.end()) return &found->second;
-  if (models_.size() >= max_models_) return nullptr;  // names are chosen by the caller: the first ones stay
+  if (found != models_.end()) return {&found->second, &families_[found->second.family]};
+  Pair& family = families_[family_of(model_of(e))];
+  if (models_.size() >= max_models_) return {nullptr, &family};  // names are chosen by the caller: the first ones stay
   Pair fresh{TokenModel({family.input.coefficients(), kInputDoubt, kRemembered}),
-             TokenModel({family.output.coefficients(), kOutputDoubt}), family.hidden_tokens};
-  return &models_.emplace(std::move(key), std::move(fresh)).first->second;
+             TokenModel({family.output.coefficients(), kOutputDoubt}), family.family, family.hidden_tokens};
+  return {&models_.emplace(key, std::move(fresh)).first->second, &family};
 }
 
 void UsageModels::learn(const model::Exchange& e) {
-  Pair& family = families_[family_of(model_of(e))];
-  Pair* const pairs[] = {own(e, family), &family};
+  const std::array<Pair*, 2> pairs = taught_by(e);
   // What is not in the request's text cannot be learnt from it.
   const bool all_text = e.request.media_parts == 0 && !e.request.stored_context &&
                         !offers_server_side_tools(e.request) && e.iterations.empty();
@@ -146,8 +145,10 @@ void UsageModels::learn(const model::Exchange& e) {
   const TokenModel::Terms output = output_terms(e);
   const std::uint64_t reasoning = std::min(e.usage.reasoning_tokens.value_or(0), *tokens - 1),
                       visible = *tokens - reasoning;
-  const std::uint64_t guess = find(e).output.estimate(output);
-  const auto apart = [guess](std::uint64_t count) { return count > guess ? count - guess : guess - count; };
+  const TokenModel& best = (pairs[0] != nullptr ? pairs[0] : pairs[1])->output;
+  const auto apart = [guess = reasoning > 0 ? best.estimate(output) : 0](std::uint64_t count) {
+    return count > guess ? count - guess : guess - count;
+  };
   const bool hidden = reasoning > 0 && apart(visible) < apart(*tokens);
   for (Pair* pair : pairs) {
     if (pair == nullptr) continue;

@@ -3,6 +3,7 @@
 // Thread: one (the ledger's). Memory: a bounded number of models; those beyond it are estimated by their family.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <unordered_map>
@@ -12,6 +13,15 @@
 #include "userspace/model/exchange.h"
 
 namespace penstock::ledger {
+
+// "provider/model" of a call, bounded: by which models are known. Built in place, call after call.
+class ModelKey {
+ public:
+  const std::string& of(const model::Exchange& exchange);
+
+ private:
+  std::string text_;
+};
 
 class UsageModels {
  public:
@@ -30,19 +40,20 @@ class UsageModels {
   struct Pair {
     TokenModel input;
     TokenModel output;
+    std::size_t family = 0;
     double hidden_tokens = 0;   // per answer, what is thought and not shown
     std::uint32_t answers = 0;  // that have told
   };
   const Pair& find(const model::Exchange& exchange) const;
-  Pair* own(const model::Exchange& exchange, const Pair& family);
+  // What an answer teaches: the model's own, null when there is no room for it, and its family's.
+  std::array<Pair*, 2> taught_by(const model::Exchange& exchange);
 
   std::size_t max_models_;
+  mutable ModelKey key_;
   std::unordered_map<std::string, Pair> models_;
   std::vector<Pair> families_;
 };
 
-// "provider/model", bounded.
-std::string key_of_model(const model::Exchange& exchange);
 // Tools that run at the provider are offered by reserved names; their results are input that no request shows.
 bool offers_server_side_tools(const model::RequestFacts& facts);
 

@@ -100,6 +100,7 @@ void Connection::on_rebound(std::uint64_t old_cookie) {
   leased_end_ = 0;
   passed_ = false;
   ignored_ = false;
+  new_endpoint_ = true;
 }
 
 void Connection::on_closed(std::uint64_t) {

@@ -13,7 +13,9 @@
 #include <deque>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "userspace/ledger/ledger.h"
@@ -49,8 +51,9 @@ struct Pending {
   bool cut = false;
   std::shared_ptr<const policy::Effective> effective;
   std::vector<policy::BudgetUse> uses;
-  std::vector<std::string> approvals;  // rules that wait for a person's answer
-  ledger::Amounts upper;               // as reserved
+  std::vector<std::string> approvals;           // rules that wait for a person's answer
+  std::optional<ledger::Amounts> upper;         // what it may take: as reserved, or as asked for (Pipeline::upper_of)
+  std::optional<std::uint64_t> expected_input;  // tokens; learnt at the first look at its answer
   // While held.
   model::Verdict held_verdict;
   std::string held_text;
@@ -96,6 +99,8 @@ class Connection final : public tracker::ConnectionHandler, public parsers::Exch
   std::list<Pending>& pending() { return pending_; }
   bool ai() const { return ai_; }
   void set_ai() { ai_ = true; }
+  // True once for each socket that it has had.
+  bool new_endpoint() { return std::exchange(new_endpoint_, false); }
   bool destroyed() const { return destroyed_; }
   // This position left on the kernel's lease while the daemon was away.
   bool leased(std::uint64_t end_pos) const { return end_pos <= leased_end_; }
@@ -148,6 +153,7 @@ class Connection final : public tracker::ConnectionHandler, public parsers::Exch
   std::uint32_t destroy_attempts_ = 0;
   bool grown_ = false;
   bool ai_ = false;
+  bool new_endpoint_ = true;
   bool ignored_ = false;
   bool passed_ = false;      // admitted for good: not HTTP
   bool unreadable_ = false;  // a held write whose plaintext is gone: nobody can say what it would do

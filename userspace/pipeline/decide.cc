@@ -91,6 +91,14 @@ policy::LedgerOutcome Pipeline::for_policy(const ledger::Outcome& outcome, const
   return out;
 }
 
+// Only what a budget covers needs it, and what is charged without a report.
+const ledger::Amounts& Pipeline::upper_of(Pending& pending) {
+  if (!pending.upper)
+    pending.upper =
+        parts_.estimator.reserve_amounts(*pending.exchange, pending.effective->mode == model::Mode::kStrict);
+  return *pending.upper;
+}
+
 void Pipeline::reserve(Pending& pending, ledger::Outcome& outcome, bool force) {
   const model::Exchange& exchange = *pending.exchange;
   const std::span<const policy::BudgetSpec> specs = policy::budgets(*pending.effective->policies);
@@ -107,8 +115,9 @@ void Pipeline::reserve(Pending& pending, ledger::Outcome& outcome, bool force) {
   }
   charges_.clear();
   for (std::size_t i = 0; i < keys_.size(); ++i) charges_.push_back({pending.uses[i].budget, keys_[i]});
-  if (pending.upper.cost && *pending.upper.cost > dearest_call_) dearest_call_ = *pending.upper.cost;
-  outcome = parts_.ledger.reserve(exchange.id, charges_, pending.upper, ledger_now(), force);
+  const ledger::Amounts& upper = upper_of(pending);
+  if (upper.cost && *upper.cost > dearest_call_) dearest_call_ = *upper.cost;
+  outcome = parts_.ledger.reserve(exchange.id, charges_, upper, ledger_now(), force);
   pending.reserved = outcome.admitted;
   note_crossings(outcome);
 }
@@ -123,6 +132,7 @@ void Pipeline::judge(Connection& connection, Pending& pending) {
     if (connection.holding()) ++stats_.passed_plain;
     return;
   }
+  if (!connection.holding()) return give_verdict(connection, pending);
   const std::uint64_t began = now_ns();
   give_verdict(connection, pending);
   note_span(Span::kDecide, now_ns() - began);
@@ -133,7 +143,7 @@ void Pipeline::give_verdict(Connection& connection, Pending& pending) {
   connection.set_ai();
   connection.remember_target(exchange);
   if (!exchange.host.empty() && ai_hosts_.size() < options_.max_known_hosts) ai_hosts_.insert(exchange.host);
-  learn_endpoint(endpoint_of(connection.info().socket));
+  if (connection.new_endpoint()) learn_endpoint(endpoint_of(connection.info().socket));
   coverage_.on_ai(connection.info(), exchange.provider, exchange.host);
   if (pending.effective->policies != policies_) pending.effective = effective_for(exchange.subject);
   const policy::Effective& effective = *pending.effective;
@@ -145,7 +155,7 @@ void Pipeline::give_verdict(Connection& connection, Pending& pending) {
   }
 
   policy::charges_for(effective, exchange, pending.uses);
-  pending.upper = parts_.estimator.reserve_amounts(exchange, effective.mode == model::Mode::kStrict);
+  pending.upper.reset();  // more may be known of it than when it was judged before
   // Already gone on the kernel's lease: it is counted whatever the limits say.
   const bool leased = pending.complete && connection.leased(pending.end_pos);
   const bool force = pending.released || leased;
@@ -154,11 +164,8 @@ void Pipeline::give_verdict(Connection& connection, Pending& pending) {
 
   std::vector<policy::Approval> approvals;
   for (const std::string& rule : pending.approvals) approvals.push_back({rule, pending.released});
-  policy::LedgerOutcome for_decision = for_policy(outcome, pending.upper);
-  if (force) {
-    for_decision.breaches.clear();
-    for_decision.priced = true;
-  }
+  policy::LedgerOutcome for_decision;
+  if (!pending.uses.empty() && !force) for_decision = for_policy(outcome, upper_of(pending));
   policy::Context context = context_for(effective);
   context.approvals = approvals;
   policy::Decision decision = policy::decide(exchange, effective, for_decision, context);
@@ -238,6 +245,7 @@ void Pipeline::hold(Connection& connection, Pending& pending, const policy::Deci
   const bool first = pending.held_order == 0;
   pending.stage = Stage::kHeld;
   pending.held_verdict = decision.verdict;
+  upper_of(pending);  // whoever is asked about it wants to know
   pending.approvals = decision.approvals;
   const std::uint64_t wait = decision.finding ? decision.finding->wait_ns : 0;
   if (first) {
@@ -310,8 +318,9 @@ void Pipeline::settle(Pending& pending, bool repeat) {
   if (stands) {
     // Some providers bill the whole answer of a cut call: the reservation, or what was seen where that is more.
     const ledger::Amounts so_far = parts_.estimator.progress_amounts(exchange);
-    charged.tokens = std::max(pending.upper.tokens, so_far.tokens);
-    charged.cost = pending.upper.cost;
+    const ledger::Amounts& upper = upper_of(pending);
+    charged.tokens = std::max(upper.tokens, so_far.tokens);
+    charged.cost = upper.cost;
     if (so_far.cost && (!charged.cost || *so_far.cost > *charged.cost)) charged.cost = so_far.cost;
   }
   if (pending.reserved) {

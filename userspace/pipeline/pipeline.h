@@ -230,6 +230,7 @@ class Pipeline final : public capture::EventSink, private tracker::Host, private
   void learn_endpoint(const pn_endpoint_key& endpoint);
   static policy::LedgerOutcome for_policy(const ledger::Outcome& outcome, const ledger::Amounts& amounts);
   policy::Context context_for(const policy::Effective& effective) const;
+  const ledger::Amounts& upper_of(Pending& pending);
   void reserve(Pending& pending, ledger::Outcome& outcome, bool force);
   void hold(Connection& connection, Pending& pending, const policy::Decision& decision);
   void admit(Connection& connection, Pending& pending, model::Verdict verdict);

@@ -92,6 +92,7 @@ inline std::uint32_t Builder::add(Type type, std::uint64_t at) {
   node.begin = at;
   if (!root) ++nodes_[frames_.back().node].children;
   if (has_key_) {
+    nodes_[frames_.back().node].keys |= key_bit(pending_key());
     node.key_at = key_at_;
     node.key_size = key_size_;
     has_key_ = false;

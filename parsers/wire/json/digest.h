@@ -69,14 +69,23 @@ struct Node {
   std::uint32_t dropped = 0;   // not kept
   std::uint16_t key_size = 0;
   Type type = Type::kAbsent;
-  bool truth = false;
-  bool complete = false;
-  bool blob = false;
+  bool truth : 1 = false;
+  bool complete : 1 = false;
+  bool blob : 1 = false;
+  std::uint32_t keys = 0;   // object: key_bit() of each member that was kept, and perhaps of some that went since
   std::uint64_t begin = 0;  // offset of the first byte in the document
   std::uint64_t raw_size = 0;
   std::uint64_t bytes = 0;  // string: decoded length; container: text in it
   std::uint64_t blobs = 0;  // container: blob bytes in it
 };
+static_assert(sizeof(Node) == 64);
+
+// Most members that decoders ask for are not there: their absence shows without a look at those that are.
+inline std::uint32_t key_bit(std::string_view key) {
+  if (key.empty()) return 1;
+  const auto first = static_cast<unsigned char>(key.front()), last = static_cast<unsigned char>(key.back());
+  return std::uint32_t{1} << ((key.size() + 5U * first + 3U * last) % 32);
+}
 
 }  // namespace detail
 
@@ -326,6 +335,7 @@ Value::Iterator& Value::Iterator::operator++() {
 
 Value Value::operator[](std::string_view key) const {
   Value found;
+  if (!is_object() || (node_->keys & detail::key_bit(key)) == 0) return found;
   for (const Value member : members())
     if (member.key() == key) found = member;
   return found;

@@ -2,6 +2,7 @@
 // prices, budgets, policy. Times are published, never asserted.
 #include <benchmark/benchmark.h>
 
+#include "parsers/wire/testing.h"
 #include "userspace/pipeline/test_rig.h"
 
 namespace penstock::pipeline {
@@ -44,7 +45,11 @@ void exchange(benchmark::State& state, bool gated, std::size_t prompt, std::size
     for (std::size_t i = 0; i < chunks; ++i) answer.push_back(stream_chunk(kModel, " word"));
     answer.push_back(stream_end(kModel));
   }
+  rig.call(connection, request, answer);
+  const std::size_t before = parsers::wire::testing::allocations();
   for (auto _ : state) rig.call(connection, request, answer);
+  state.counters["allocations"] = benchmark::Counter(
+      static_cast<double>(parsers::wire::testing::allocations() - before), benchmark::Counter::kAvgIterations);
   state.SetItemsProcessed(state.iterations());
 }
 
