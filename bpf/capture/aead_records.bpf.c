@@ -15,24 +15,9 @@
  *
  * Streams are those of connections: pn_ctx is keyed with the socket's cookie and a bit that no address of a program has.
  */
-#include "lib/sealed.h"
+#include "lib/aead.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-#define OF_SOCKET (1ull << 63)
-#define TYPE_DATA 0x17
-#define TAG_BYTES 16
-#define RECORD_HEADER 5      /* additional data in TLS 1.3: the record header                              */
-#define TLS12_AD 13          /* in TLS 1.2: sequence number, then type, version, length of the plaintext   */
-
-static __always_inline struct pn_aead_task *aead_task(bool create)
-{
-	struct pn_aead_task *t =
-		bpf_task_storage_get(&pn_aead_task, bpf_get_current_task_btf(), NULL, create ? BPF_LOCAL_STORAGE_GET_F_CREATE : 0);
-	if (!t && create)
-		pn_count(PN_STAT_TASK_STORAGE_FAILED);
-	return t;
-}
 
 static __always_inline bool is_seal(__u32 shape)
 {
@@ -103,135 +88,21 @@ static __always_inline bool aead_record(const struct aead_args *a, __u32 shape, 
 	return call->len == (shape == PN_SHAPE_AEAD_OPEN ? sealed - TAG_BYTES : sealed);
 }
 
-/* The plaintext that is about to be sealed, offered as provisional: by the send it belongs to a connection, or by none. */
-static __always_inline void offer(struct pn_ctl_val *ctl, struct pn_aead_task *t, struct pn_aead_call *call, __u64 in)
-{
-	__u32 scope = pn_scope_here(ctl);
-	struct pn_scope_val *s = pn_scope_val_of(scope);
-	if (!t->stream)
-		t->stream = new_stream();
-	call->gated = ctl->gating && s && s->mode != PN_MODE_OBSERVE;
-	struct pn_copy copy = {
-		.ev = {.stream = t->stream,
-		       .pos = t->pos,
-		       .scope = scope,
-		       .direction = PN_TO_SERVER,
-		       .flags = PN_DATA_PROVISIONAL,
-		       .probe = call->row},
-		.buf = (const void *)in,
-		.flags = BPF_RB_NO_WAKEUP,
-		.verdict = call->gated,
-	};
-	if (!call->gated && s && !pn_rate_ok(s, call->len))
-		pn_lost_rate(PN_EV_data, call->len);
-	else
-		pn_emit_data(&copy, call->len);
-}
-
 SEC("uprobe")
 int uprobe__aead_enter(struct pt_regs *regs)
 {
 	struct pn_ctl_val *ctl = pn_control();
-	__u32 row = (__u32)bpf_get_attach_cookie(regs), tgid = bpf_get_current_pid_tgid() >> 32;
+	__u32 row = (__u32)bpf_get_attach_cookie(regs);
 	struct pn_probe_val *probe = bpf_map_lookup_elem(&pn_probe, &row);
 	struct pn_aead_call call = {.sp = regs->sp, .row = row};
 	struct aead_args a = {};
-	__u8 yes = 1;
 
 	if (!pn_active(ctl) || !probe)
 		return 0;
 	__u32 shape = probe->shape;
-	if (!aead_arguments(regs, shape, &a, &call) || !aead_record(&a, shape, &call))
-		return 0; /* a cipher for something else */
-	struct pn_aead_task *t = aead_task(true);
-	if (!t)
-		return 0;
-	if (!bpf_map_lookup_elem(&pn_aead_proc, &tgid))
-		bpf_map_update_elem(&pn_aead_proc, &tgid, &yes, BPF_ANY);
-	if (!is_seal(shape)) {
-		if (!t->open.sp || regs->sp >= t->open.sp)
-			t->open = call;
-		return 0;
-	}
-	if (t->seal.sp && regs->sp < t->seal.sp)
-		return 0; /* inside another seal: the same record */
-	if (call.type != TYPE_DATA || !call.len) {
-		t->seal.sp = 0;
-		return 0;
-	}
-	offer(ctl, t, &call, a.in);
-	t->seal = call;
+	if (aead_arguments(regs, shape, &a, &call) && aead_record(&a, shape, &call))
+		enter_record(ctl, &call, a.in, is_seal(shape)); /* else: a cipher for something else */
 	return 0;
-}
-
-static __always_inline void sealed(struct pn_aead_task *t, struct pn_aead_call *call)
-{
-	struct pn_sealed_key key = {.tgid = bpf_get_current_pid_tgid() >> 32};
-	struct pn_sealed_val val = {.stream = t->stream, .pos = t->pos, .len = (__u32)call->len, .gated = call->gated};
-
-	t->pos += call->len;
-	/* A record this short ends before its print does: the tag follows in place, and is as good. */
-	if (bpf_probe_read_user(&key.print, sizeof(key.print), (const void *)(call->out + call->print_at)) ||
-	    bpf_map_update_elem(&pn_sealed, &key, &val, BPF_ANY))
-		pn_count(PN_STAT_TABLE_FULL_CALLS);
-}
-
-/* TLS 1.3 puts the type behind the data and zeros behind that. Returns the length of the data, 0 for other types. */
-static __always_inline __u64 without_padding(__u64 out, __u64 len)
-{
-	for (int i = 0; i < 64; i++) {
-		__u8 type = 0;
-		if (bpf_probe_read_user(&type, 1, (const void *)(out + len)))
-			return 0;
-		if (type)
-			return type == TYPE_DATA ? len : 0;
-		if (!len--)
-			return 0;
-	}
-	pn_lost_rate(PN_EV_data, len);
-	return 0;
-}
-
-static __always_inline void opened(struct pn_ctl_val *ctl, struct pn_aead_task *t, struct pn_aead_call *call)
-{
-	__u64 n = call->len, inner = 0;
-	if (call->out_len && (bpf_probe_read_user(&inner, sizeof(inner), (const void *)call->out_len) || inner > call->len + 1))
-		return;
-	if (!call->type)
-		n = without_padding(call->out, call->len);
-	else if (call->type != TYPE_DATA)
-		return;
-	if (!n || !t->received.cookie || t->received.passive)
-		return;
-	struct pn_ctx_val *c = ctx_get(t->received.cookie | OF_SOCKET, true);
-	if (!c) {
-		pn_lost_rate(PN_EV_data, n);
-		return;
-	}
-	__u32 scope = pn_scope_here(ctl);
-	if (!c->cookie)
-		bind_to(c, t->received.cookie | OF_SOCKET, &t->received, PN_BIND_ADJACENT, scope);
-	struct pn_admit_val *admit = admit_of(c->cookie);
-	if (admit && (admit->flags & PN_ADMIT_IGNORE)) {
-		pn_count(PN_STAT_IGNORED_CALLS);
-		return;
-	}
-	struct pn_scope_val *s = pn_scope_val_of(scope);
-	struct pn_copy copy = {
-		.ev = {.cookie = c->cookie,
-		       .stream = c->stream,
-		       .pos = c->pos[PN_TO_CLIENT],
-		       .scope = scope,
-		       .direction = PN_TO_CLIENT,
-		       .probe = call->row},
-		.buf = (const void *)call->out,
-		.flags = pn_wake_flags(ctl, admit && (admit->flags & PN_ADMIT_URGENT), n),
-	};
-	c->pos[PN_TO_CLIENT] += n;
-	if (s && !pn_rate_ok(s, n))
-		pn_lost_rate(PN_EV_data, n);
-	else
-		pn_emit_data(&copy, n);
 }
 
 SEC("uprobe")
@@ -244,11 +115,8 @@ int uretprobe__aead_exit(struct pt_regs *regs)
 	if (!pn_active(ctl) || !probe || !t)
 		return 0;
 	bool seal = is_seal(probe->shape);
-	struct pn_aead_call *call = seal ? &t->seal : &t->open;
-	if (!call->sp || regs->sp <= call->sp)
-		return 0;
-	call->sp = 0;
-	if ((__s32)regs->ax != 1)
+	struct pn_aead_call *call = leave_record(t, regs->sp, seal);
+	if (!call || (__s32)regs->ax != 1)
 		return 0;
 	if (seal)
 		sealed(t, call);

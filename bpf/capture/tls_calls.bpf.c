@@ -61,7 +61,13 @@ int uprobe__tls_enter(struct pt_regs *regs)
 			t->write.print = print_of((const __u8 *)regs->si);
 		return 0;
 	}
-	struct pn_call *call = is_write((__u8)probe->shape) ? &t->write : &t->read;
+	__u8 shape = (__u8)probe->shape;
+	if (shape == PN_SHAPE_READ_FLAGS_RET) {
+		if (regs->cx & PN_FLAG_PEEK)
+			return 0; /* read again later */
+		shape = PN_SHAPE_READ_RET;
+	}
+	struct pn_call *call = is_write(shape) ? &t->write : &t->read;
 	if (call->sp && regs->sp < call->sp)
 		return 0; /* inside a probed call of the same direction already */
 	call->ctx = regs->di;
@@ -69,9 +75,9 @@ int uprobe__tls_enter(struct pt_regs *regs)
 	__u64 fourth = regs->cx, fifth = regs->r8;
 	barrier_var(fourth); /* both are read: the context must not be indexed by a variable */
 	barrier_var(fifth);
-	call->out = probe->shape == PN_SHAPE_WRITE_FLAGS_OUT ? fifth : fourth;
+	call->out = shape == PN_SHAPE_WRITE_FLAGS_OUT ? fifth : fourth;
 	call->row = row;
-	call->shape = (__u8)probe->shape;
+	call->shape = shape;
 	/* f(ctx, buf, int len): the upper half of the register is not part of the argument. */
 	call->len = call->shape == PN_SHAPE_WRITE_RET || call->shape == PN_SHAPE_READ_RET ? (__u32)regs->dx : regs->dx;
 	call->gated = CALL_OBSERVED;

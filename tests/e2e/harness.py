@@ -280,7 +280,7 @@ class Case(unittest.TestCase):
         return scope
 
     def client(self, kind, requests, api=None, scope=None, clear=False, base=None, **plan):
-        api = api or {**rig.CLIENTS, **rig.RUNTIMES, **rig.EVASIONS}[kind][2][0]
+        api = api or rig.ALL[kind][2][0]
         host = rig.host_of(kind, api)
         base = base or (self.provider.clear_base(host) if clear else self.provider.base(host))
         client = rig.Client(kind, base, self.provider.ca, requests, api=api,

@@ -16,7 +16,7 @@ class Cleartext(harness.Case):
     def clients(self, tag, count, kinds=KINDS, **plan):
         out, number = [], 0
         for kind in kinds:
-            for api in {**rig.CLIENTS, **rig.RUNTIMES}[kind][2]:
+            for api in rig.ALL[kind][2]:
                 for stream in (False, True):
                     requests = []
                     for i in range(count):

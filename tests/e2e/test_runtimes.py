@@ -16,7 +16,7 @@ def all_examined(daemon):
 
 class Runtimes(harness.Case):
     def start(self, **options):
-        self.start_daemon(images=[rig.program(rig.RUNTIMES[k][0]) for k in RUNTIMES], **options)
+        self.start_daemon(images=[i for k in RUNTIMES for i in rig.images(k)], **options)
         all_examined(self.daemon)
         return self.observe()
 

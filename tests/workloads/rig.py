@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,11 +41,13 @@ CLIENTS = {
 RUNTIMES = {
     'curl_h2': ('python', 'curl.py', ('chat', 'responses')),
     'wget': ('python', 'wget.py', ('chat', 'responses', 'messages')),
+    'nss': ('python', 'nss.py', ('chat', 'responses', 'messages')),
     'node_http2_h2': ('node', 'node_http2.mjs', ('chat', 'responses')),
     'node16_https': ('node16', 'node_https.mjs', ('chat', 'responses', 'messages')),
     'bun': ('bun', 'fetch.mjs', ('chat', 'responses', 'messages')),
     'deno': ('deno', 'fetch.mjs', ('chat', 'responses', 'messages')),
     'deno_h2': ('deno', 'fetch.mjs', ('chat', 'responses')),
+    'rustls': ('python', 'by_file.py', ('chat', 'responses', 'messages')),
     'go': ('go', '', ('chat', 'responses', 'messages')),
     'go_h2': ('go', '', ('chat', 'responses')),
     'go_stripped': ('go_stripped', '', ('chat',)),
@@ -56,6 +59,9 @@ CLEARTEXT = ('curl', 'curl_h2', 'wget', 'python_sync', 'python_asyncio', 'node_f
              'bun', 'deno', 'go')
 # Runs that try not to be seen.
 EVASIONS = {'python_evasive': ('python', 'python_evasive.py', ('chat',)), 'native': ('python', 'native.py', ('chat',))}
+# What nobody can read.
+OPAQUE = {'java': ('python', 'by_file.py', ('chat',))}
+ALL = {**CLIENTS, **RUNTIMES, **EVASIONS, **OPAQUE}
 MODELS = {'chat': 'gpt-4o-mini', 'responses': 'gpt-4o', 'messages': 'claude-haiku-4-5'}
 
 
@@ -83,33 +89,61 @@ def program(name):
     return found[0]
 
 
-def go_client(name):
-    """The Go client, built once per version of its source."""
-    flags = {'go': [], 'go_cgo': [], 'go_stripped': ['-ldflags=-s -w'], 'go_pie': ['-buildmode=pie', '-ldflags=-s -w']}[name]
-    source, folder = WORKLOADS / 'go', ROOT / '.deps/go'
-    digest = hashlib.sha256((source / 'main.go').read_bytes()).hexdigest()[:16]
-    target = folder / f'{name}-{digest}'
+def images(kind):
+    """What a client of this kind runs, and encrypts with as far as that is a file of its own."""
+    return [program(ALL[kind][0]), *([rustls_client()] if kind == 'rustls' else [])]
+
+
+def built(kind, source, build):
+    """What `build(target)` makes of a source file, under .deps/; made once per version of it and of the arguments in `kind`."""
+    folder = ROOT / '.deps' / source.relative_to(WORKLOADS).parts[0]
+    target = folder / f'{kind}-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}'
     if not target.exists():
         folder.mkdir(parents=True, exist_ok=True)
         partial = f'{target}.{os.getpid()}'
-        subprocess.run(['go', 'build', *flags, '-o', partial, '.'], cwd=source, check=True,
-                       env={**os.environ, 'CGO_ENABLED': '1' if name == 'go_cgo' else '0', 'GOCACHE': str(folder / 'cache'), 'GOFLAGS': '-mod=mod', 'GOPROXY': 'off'})
+        build(partial)
         os.rename(partial, target)
     return str(target)
+
+
+def go_client(name):
+    """The Go client."""
+    flags = {'go': [], 'go_cgo': [], 'go_stripped': ['-ldflags=-s -w'], 'go_pie': ['-buildmode=pie', '-ldflags=-s -w']}[name]
+    source = WORKLOADS / 'go/main.go'
+    environment = {**os.environ, 'CGO_ENABLED': '1' if name == 'go_cgo' else '0', 'GOCACHE': str(ROOT / '.deps/go/cache'),
+                   'GOFLAGS': '-mod=mod', 'GOPROXY': 'off'}
+    return built(name, source, lambda target: subprocess.run(['go', 'build', *flags, '-o', target, '.'], cwd=source.parent,
+                                                             check=True, env=environment))
 
 
 def evade():
-    """The client with an OpenSSL of its own inside, stripped; built once per version of its source."""
-    source, folder = WORKLOADS / 'native/evade.c', ROOT / '.deps/native'
-    target = folder / f'evade-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}'
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = f'{target}.{os.getpid()}'
-        # The linker warns that name lookups need the shared C library: none are made.
-        subprocess.run(['gcc', '-O2', '-Wall', '-Wextra', '-static', '-s', '-o', partial, source, '-lssl', '-lcrypto'], check=True,
-                       stderr=subprocess.PIPE)
-        os.rename(partial, target)
-    return str(target)
+    """The client with an OpenSSL of its own inside, stripped."""
+    source = WORKLOADS / 'native/evade.c'
+    # The linker warns that name lookups need the shared C library: none are made.
+    return built('evade', source, lambda target: subprocess.run(
+        ['gcc', '-O2', '-Wall', '-Wextra', '-static', '-s', '-o', target, source, '-lssl', '-lcrypto'], check=True,
+        stderr=subprocess.PIPE))
+
+
+def rustls_client():
+    """The rustls client, from the crates that Debian has as source packages."""
+    source = WORKLOADS / 'rust/src/main.rs'
+    folder = ROOT / '.deps/rust'
+    crates = ['--config', 'source.crates-io.replace-with="debian"', '--config', 'source.debian.directory="/usr/share/cargo/registry"']
+
+    def build(target):
+        shutil.copytree(source.parents[1], folder / 'build', dirs_exist_ok=True)
+        # Debian's toolchain: the crates are of its time.
+        subprocess.run(['/usr/bin/cargo', 'build', '--quiet', '--release', '--offline', *crates], check=True, cwd=folder / 'build',
+                       env={**os.environ, 'RUSTC': '/usr/bin/rustc', 'CARGO_HOME': str(folder / 'home')})
+        os.link(folder / 'build/target/release/rustls-client', target)
+    return built('rustls', source, build)
+
+
+def java_classes():
+    """The folder of the Java client's classes."""
+    source = WORKLOADS / 'java/Client.java'
+    return built('classes', source, lambda target: subprocess.run(['ecj', '-17', '-proc:none', '-d', target, source], check=True))
 
 
 def die_with_parent():
@@ -290,13 +324,17 @@ class Client:
 
     def __init__(self, kind, base, ca, requests, api=None, model=None, prefix=(), cgroup=None,
                  environment=None, **plan):
-        interpreter, script, apis = {**CLIENTS, **RUNTIMES, **EVASIONS}[kind]
+        interpreter, script, apis = ALL[kind]
         self.kind, self.api = kind, api or apis[0]
         self.model = model or MODELS[self.api]
         self.requests = requests
         plan.update(base=base, ca=ca, api=self.api, model=self.model, requests=requests)
         if kind == 'curl_h2':
             plan['http'] = 2
+        elif kind == 'rustls':
+            plan['program'] = [rustls_client()]
+        elif kind == 'java':
+            plan['program'] = ['java', '-XX:TieredStopAtLevel=1', '-cp', java_classes(), 'Client']
         # Temporary files go where the provider's are: what a killed client leaves is removed with them.
         environment = {**os.environ, **(environment or {}), 'TMPDIR': os.path.dirname(ca), 'NODE_EXTRA_CA_CERTS': ca,
                        'DENO_CERT': ca, 'DENO_DIR': os.path.join(os.path.dirname(ca), 'deno'), 'DENO_NO_UPDATE_CHECK': '1',

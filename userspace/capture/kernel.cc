@@ -88,6 +88,12 @@ std::uint32_t shape_of(locators::CallShape shape) {
       return PN_SHAPE_FREE;
     case locators::CallShape::kTlsRecord:
       return PN_SHAPE_RECORD;
+    case locators::CallShape::kTlsReadFlagsRet:
+      return PN_SHAPE_READ_FLAGS_RET;
+    case locators::CallShape::kRingSeal:
+      return PN_SHAPE_RING_SEAL;
+    case locators::CallShape::kRingOpen:
+      return PN_SHAPE_RING_OPEN;
     case locators::CallShape::kGoWrite:
       return PN_SHAPE_GO_WRITE;
     case locators::CallShape::kGoRead:
@@ -102,9 +108,8 @@ std::uint32_t shape_of(locators::CallShape shape) {
       return PN_SHAPE_AEAD_OPEN;
     case locators::CallShape::kAeadOpenGather:
       return PN_SHAPE_AEAD_OPEN_GATHER;
-    default:
-      return PN_SHAPE_NONE;  // found, but not captured by these programs
   }
+  return PN_SHAPE_NONE;  // a plan of another version
 }
 
 // The programs for the entry and for the return of a call of this shape.
@@ -125,6 +130,9 @@ ProbePrograms programs_of(std::uint32_t shape, const penstock_bpf& s) {
     case PN_SHAPE_AEAD_OPEN:
     case PN_SHAPE_AEAD_OPEN_GATHER:
       return {s.progs.uprobe__aead_enter, s.progs.uretprobe__aead_exit};
+    case PN_SHAPE_RING_SEAL:
+    case PN_SHAPE_RING_OPEN:
+      return {s.progs.uprobe__ring_enter, s.progs.uretprobe__ring_exit};
     default:
       return {s.progs.uprobe__tls_enter, s.progs.uretprobe__tls_exit};
   }

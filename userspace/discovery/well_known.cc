@@ -24,7 +24,7 @@ constexpr std::array kLibraryFolders{"usr/lib/x86_64-linux-gnu"sv,
                                      "usr/local/lib"sv,
                                      "opt/conda/lib"sv};
 constexpr std::array kLibraries{"libssl.so.3"sv,      "libcrypto.so.3"sv,  "libssl.so.1.1"sv,
-                                "libcrypto.so.1.1"sv, "libgnutls.so.30"sv, "libnspr4.so"sv};
+                                "libcrypto.so.1.1"sv, "libgnutls.so.30"sv, "libssl3.so"sv};
 constexpr std::array kProgramFolders{"usr/bin"sv, "usr/local/bin"sv, "bin"sv, "opt/node/bin"sv};
 constexpr std::array kPrograms{"node"sv, "nodejs"sv, "bun"sv, "deno"sv, "claude"sv, "codex"sv, "opencode"sv};
 

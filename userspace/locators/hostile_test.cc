@@ -27,7 +27,7 @@ TEST(HostileImages, MadeUpCodeAroundEveryAnchor) {
 
 TEST(HostileImages, DamagedRealLibraries) {
   std::mt19937 random(2);
-  for (const char* path : {"/usr/lib/x86_64-linux-gnu/libssl.so.3", "/usr/lib/x86_64-linux-gnu/libnspr4.so"}) {
+  for (const char* path : {"/usr/lib/x86_64-linux-gnu/libssl.so.3", "/usr/lib/x86_64-linux-gnu/libssl3.so"}) {
     const auto whole = read(path);
     ASSERT_FALSE(whole.empty()) << path;
     for (int round = 0; round < 40; ++round) {

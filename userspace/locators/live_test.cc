@@ -135,6 +135,7 @@ bool writes(CallShape s) {
     case CallShape::kGoWrite:
     case CallShape::kAeadSeal:
     case CallShape::kAeadSealScatter:
+    case CallShape::kRingSeal:
       return true;
     default:
       return false;
@@ -312,6 +313,29 @@ TEST(LiveProbes, DenoIsSeenAtTheAeadBoundary) {
   EXPECT_GE(hits.reads, static_cast<std::uint64_t>(kRequests));
 }
 
+TEST(LiveProbes, LibcurlIsCountedOncePerCallOfNss) {
+  const Server server;
+  const std::string library = "/usr/lib/x86_64-linux-gnu/libssl3.so";
+  const std::string script =
+      "import ctypes, sys\n"
+      "curl = ctypes.CDLL('libcurl-nss.so.4')\n"
+      "curl.curl_easy_init.restype = ctypes.c_void_p\n"
+      "handle = ctypes.c_void_p(curl.curl_easy_init())\n"
+      "def option(which, value): assert curl.curl_easy_setopt(handle, which, value) == 0\n"
+      "URL, VERIFY_PEER, VERIFY_HOST, HTTP_VERSION = 10002, 64, 81, 84\n"
+      "option(URL, ctypes.c_char_p(f'https://127.0.0.1:{sys.argv[1]}/'.encode()))\n"
+      "for which, value in ((VERIFY_PEER, 0), (VERIFY_HOST, 0), (HTTP_VERSION, 2)): option(which, "
+      "ctypes.c_long(value))\n"
+      "for _ in range(int(sys.argv[2])): assert curl.curl_easy_perform(handle) == 0\n";
+  const Hits hits = run_counted(Counted::kMainThread, library, plan_of(library, "nss"),
+                                {"/usr/bin/python3", "-c", script, server.port(), std::to_string(kRequests)});
+  EXPECT_EQ(hits.status, 0);
+  EXPECT_EQ(server.requests(), kRequests);
+  EXPECT_EQ(hits.writes, static_cast<std::uint64_t>(kRequests));
+  EXPECT_EQ(hits.write_returns, hits.writes);
+  EXPECT_GE(hits.reads, static_cast<std::uint64_t>(kRequests));
+}
+
 class LiveGo : public testing::TestWithParam<std::vector<std::string>> {};
 
 TEST_P(LiveGo, IsSeenHoweverItWasLinked) {
@@ -377,7 +401,7 @@ TEST(Programs, AreLocatedWithoutSymbols) {
       sites("/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/codex-resources/voice/bin/codex-voice-host",
             "ring"),
       4u);
-  EXPECT_EQ(plan_of("/usr/lib/x86_64-linux-gnu/libnspr4.so", "nss").sites.size(), 4u);
+  EXPECT_EQ(plan_of("/usr/lib/x86_64-linux-gnu/libssl3.so", "nss").sites.size(), 3u);
 }
 
 TEST(Programs, WithoutTlsHaveNoPlan) {

@@ -19,7 +19,7 @@
 #define PN_WIRE(type, n) _Static_assert(sizeof(struct type) == (n), #type)
 #endif
 
-#define PN_WIRE_VERSION 6
+#define PN_WIRE_VERSION 7
 
 /*
  * Streams. A *stream* is the plaintext of one TLS context (or cleartext socket) while it belongs to one connection; its
@@ -255,7 +255,13 @@ enum pn_shape {           /* call shapes: what the arguments and the result of a
 	PN_SHAPE_AEAD_SEAL_SCATTER = 12,
 	PN_SHAPE_AEAD_OPEN = 13,
 	PN_SHAPE_AEAD_OPEN_GATHER = 14,
+	PN_SHAPE_READ_FLAGS_RET = 15, /* f(ctx, buf, len, flags) -> bytes read, or only looked at (PN_FLAG_PEEK) */
+	/* The same record with arguments that are where the compiler put them: ring below rustls             */
+	PN_SHAPE_RING_SEAL = 16,
+	PN_SHAPE_RING_OPEN = 17,
 };
+
+#define PN_FLAG_PEEK 2    /* of NSPR, and of recv(2)                                                        */
 
 struct pn_probe_val {     /* pn_probe[row]; the row is the attach cookie                                   */
 	__u32 shape;      /* enum pn_shape                                                                 */

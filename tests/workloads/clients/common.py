@@ -93,7 +93,10 @@ class AnswerReader:
         if not os.path.exists(path):
             return
         with open(path, 'rb') as f:
-            data = f.read()
+            self.taken(f.read(), status)
+
+    def taken(self, data, status):
+        """The same of its bytes."""
         if self.stream and status == 200:
             for line in data.split(b'\n'):
                 try:

@@ -38,6 +38,8 @@ std::string_view name(CallShape shape) {
       return "tls_free";
     case CallShape::kTlsRecord:
       return "tls_record";
+    case CallShape::kTlsReadFlagsRet:
+      return "tls_read_flags_ret";
   }
   return "unknown";
 }

@@ -15,8 +15,8 @@ namespace penstock::locators {
 enum class CallShape : std::uint8_t {
   kTlsWriteOut = 1,  // f(ctx, buf, size_t len, size_t* written): > 0 is success. ssl_write_internal, SSL_write_ex
   kTlsReadOut = 2,   // f(ctx, buf, size_t len, size_t* readbytes): > 0 is success. ssl_read_internal, SSL_read_ex
-  kTlsWriteRet = 3,  // f(ctx, buf, len): n > 0 bytes. SSL_write, gnutls_record_send, PR_Send, PR_Write
-  kTlsReadRet = 4,   // f(ctx, buf, len): n > 0 bytes. SSL_read, gnutls_record_recv, PR_Recv, PR_Read
+  kTlsWriteRet = 3,  // f(ctx, buf, len): n > 0 bytes. SSL_write, gnutls_record_send, ssl_SecureSend
+  kTlsReadRet = 4,   // f(ctx, buf, len): n > 0 bytes. SSL_read, gnutls_record_recv
   kTlsWriteFlagsOut =
       5,  // f(ctx, buf, size_t len, flags, size_t* written): > 0 is success. ssl_write_internal from 3.3 on
 
@@ -40,12 +40,14 @@ enum class CallShape : std::uint8_t {
       13,  // f(ctx, out, nonce, nlen, in, inlen, s1 tag, s2 taglen, s3 ad, s4 adlen): out[inlen] on return 1
 
   // The same in ring; a Rust function without a fixed ABI. The probe finds its arguments by looking for a pointer to a
-  // record header among registers and stack words, and remembers where per image.
-  kRingSeal = 14,  // plaintext at entry
-  kRingOpen = 15,  // plaintext on return
+  // record header among registers and stack words.
+  kRingSeal = 14,  // plaintext at entry, ciphertext on return, in place
+  kRingOpen = 15,  // plaintext on return, in place
 
   kTlsFree = 16,    // f(ctx): the context ends, its address may be reused; entry only. SSL_free
   kTlsRecord = 17,  // f(bio, records, int len): ciphertext on its way out, inside a write; entry only. BIO_write
+  kTlsReadFlagsRet =
+      18,  // f(ctx, buf, len, flags): n > 0 bytes; those that are only looked at (flags & 2) do not count
 };
 
 std::string_view name(CallShape);

@@ -23,6 +23,7 @@ unsigned kept(CallShape shape) {
       return bits({kRdi, kRsi, kRdx, kRsp});
     case CallShape::kTlsWriteOut:
     case CallShape::kTlsReadOut:
+    case CallShape::kTlsReadFlagsRet:
       return bits({kRdi, kRsi, kRdx, kRcx, kRsp});
     case CallShape::kGoWrite:
     case CallShape::kGoRead:

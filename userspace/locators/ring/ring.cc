@@ -95,7 +95,7 @@ base::Result<std::optional<AttachPlan>> locate(const ElfImage& image) {
   if (seals.empty()) return std::optional<AttachPlan>{};
   AttachPlan plan{"ring", {}, "records at the AEAD boundary; arguments are found at run time"};
   for (const std::uint64_t f : seals)
-    if (auto site = probe_site(image, f, CallShape::kRingSeal, "aead::Algorithm::seal", false))
+    if (auto site = probe_site(image, f, CallShape::kRingSeal, "aead::Algorithm::seal", true))
       plan.sites.push_back(std::move(*site));
   for (const std::uint64_t f : opens)
     if (auto site = probe_site(image, f, CallShape::kRingOpen, "aead::Algorithm::open", true))
