@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "parsers/core/testing.h"
 #include "parsers/decode/har.h"
 #include "parsers/decode/line.h"
 #include "parsers/decode/testing.h"
@@ -31,12 +32,8 @@ using Random = std::mt19937;
 
 std::size_t pick(Random& random, std::size_t low, std::size_t high) { return low + random() % (high - low + 1); }
 
-class Collector final : public ExchangeSink {
- public:
-  std::vector<model::Exchange> exchanges;
+struct Collector final : parsers::testing::Completed {
   std::vector<model::Usage> said;  // every state of the counters on the way
-  void on_request_head(model::Exchange&) override {}
-  void on_request(model::Exchange&, std::uint64_t) override {}
   void on_progress(model::Exchange& exchange) override {
     if (said.empty() || said.back() != exchange.usage) said.push_back(exchange.usage);
   }

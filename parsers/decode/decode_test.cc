@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "parsers/core/testing.h"
 #include "parsers/decode/har.h"
 #include "parsers/decode/line.h"
 #include "parsers/decode/pncap.h"
@@ -12,11 +13,8 @@
 namespace penstock::parsers::decode {
 namespace {
 
-struct Collector final : ExchangeSink {
+struct Collector final : parsers::testing::Completed {
   std::string lines;
-  void on_request_head(model::Exchange&) override {}
-  void on_request(model::Exchange&, std::uint64_t) override {}
-  void on_progress(model::Exchange&) override {}
   void on_complete(model::Exchange& exchange) override {
     if (exchange.kind != model::Kind::kHttp) lines += exchange_line("", exchange) + "\n";
   }

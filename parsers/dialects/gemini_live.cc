@@ -17,18 +17,8 @@ Json either(Json object, std::string_view camel, std::string_view snake) {
   return value.exists() ? value : object[snake];
 }
 
-class Live : public Conversation {
- public:
-  void message(Direction direction, Json message, Turns& turns) override {
-    if (direction == Direction::kToServer) {
-      from_client(message, turns);
-    } else {
-      from_server(message, turns);
-    }
-  }
-
- private:
-  void from_client(Json message, Turns& turns) {
+class Live : public TwoSided {
+  void from_client(Json message, Turns& turns) override {
     take_string(message["setup"]["model"], model_);
     model::RequestFacts& facts = turn_ != nullptr ? turn_->request : pending_;
     facts.text_bytes += message.text_bytes();
@@ -40,7 +30,7 @@ class Live : public Conversation {
     if (content.is_object() && either(content, "turnComplete", "turn_complete").as_bool() == true) open(turns);
   }
 
-  void from_server(Json message, Turns& turns) {
+  void from_server(Json message, Turns& turns) override {
     const Json content = message["serverContent"];
     const Json calls = message["toolCall"]["functionCalls"];
     const Json usage = message["usageMetadata"];

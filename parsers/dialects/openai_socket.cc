@@ -20,18 +20,10 @@ namespace {
 
 constexpr std::size_t kMaxOpenTurns = 64;
 
-class Conversing : public Conversation {
+class Conversing : public TwoSided {
  public:
   Conversing(std::string_view operation, std::string model, bool transcribes)
       : operation_(operation), request_model_(std::move(model)), transcribes_(transcribes) {}
-
-  void message(Direction direction, Json message, Turns& turns) override {
-    if (direction == Direction::kToServer) {
-      from_client(message, turns);
-    } else {
-      from_server(message, turns);
-    }
-  }
 
  private:
   struct Turn {
@@ -41,7 +33,7 @@ class Conversing : public Conversation {
     std::string stream_id;    // of a multiplexed socket
   };
 
-  void from_client(Json message, Turns& turns) {
+  void from_client(Json message, Turns& turns) override {
     const std::string_view type = message["type"].string_or("");
     if (type == "session.update") take_string(message["session"]["model"], request_model_);
     if (type == "response.create") {
@@ -65,7 +57,7 @@ class Conversing : public Conversation {
       add_tool_result(pending_, call_id(message["item"]["call_id"]));
   }
 
-  void from_server(Json message, Turns& turns) {
+  void from_server(Json message, Turns& turns) override {
     const std::string_view type = message["type"].string_or("");
     if (type.ends_with("session.created") || type.ends_with("session.updated")) {
       const Json session = message["session"];

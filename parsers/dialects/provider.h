@@ -110,6 +110,18 @@ class Conversation {
   virtual void message(Direction direction, Json message, Turns& turns) = 0;
 };
 
+// Of which the two sides say different things.
+class TwoSided : public Conversation {
+ public:
+  void message(Direction direction, Json message, Turns& turns) final {
+    direction == Direction::kToServer ? from_client(message, turns) : from_server(message, turns);
+  }
+
+ private:
+  virtual void from_client(Json message, Turns& turns) = 0;
+  virtual void from_server(Json message, Turns& turns) = 0;
+};
+
 // How strongly a provider claims a request; the strongest wins, then the first in folder order.
 enum class Claim : std::uint8_t {
   kNone,

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "exporters/prometheus/prometheus.h"
+#include "parsers/core/testing.h"
 #include "parsers/decode/decode.h"
 #include "parsers/providers/registry.h"
 #include "parsers/session/session.h"
@@ -13,14 +14,6 @@ namespace penstock {
 namespace {
 
 using ::testing::HasSubstr;
-
-struct Collector final : parsers::ExchangeSink {
-  std::vector<model::Exchange> exchanges;
-  void on_request_head(model::Exchange&) override {}
-  void on_request(model::Exchange&, std::uint64_t) override {}
-  void on_progress(model::Exchange&) override {}
-  void on_complete(model::Exchange& exchange) override { exchanges.push_back(exchange); }
-};
 
 std::string listed(const std::string& format) {
   CLI::App app;
@@ -45,7 +38,7 @@ model::Exchange called(const parsers::Provider& provider) {
   const std::string request = "POST /v1/chat/completions HTTP/1.1\r\nHost: " + host_of(provider) +
                               "\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) +
                               "\r\n\r\n" + body;
-  Collector collector;
+  parsers::testing::Completed collector;
   parsers::Endpoint endpoint;
   endpoint.port = 443;
   const auto parser = parsers::session::make_connection_parser(endpoint, false, collector);

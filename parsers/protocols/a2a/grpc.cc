@@ -30,6 +30,7 @@ class Request final : public protobuf::Sink {
   std::string context;
   std::string traceparent;
   std::uint64_t text_bytes = 0;
+  void clear() { *this = Request(message_); }
 
  private:
   protobuf::Treat on_length(protobuf::Path path, std::uint64_t length) override {
@@ -86,11 +87,7 @@ class Answer final : public protobuf::Sink {
 class Grpc final : public Decoder {
  public:
   Grpc(std::string_view method, bool v1)
-      : method_(method),
-        request_(v1 ? 2 : 1),
-        answer_(method == "GetTask" || method == "CancelTask"),
-        request_walker_(request_),
-        answer_walker_(answer_) {}
+      : method_(method), request_(v1 ? 2u : 1u), answer_(method == "GetTask" || method == "CancelTask") {}
 
   void start(const RequestHead&, model::Exchange& exchange) override {
     exchange.kind = model::Kind::kA2a;
@@ -100,33 +97,28 @@ class Grpc final : public Decoder {
   }
 
   void request_message(std::string_view piece, bool last, model::Exchange& exchange) override {
-    request_walker_.feed(piece);
+    request_.feed(piece, last);  // as far as it came
     if (!last) return;
-    if (!request_.context.empty()) exchange.conversation_id = request_.context;
-    exchange.request.text_bytes = request_.text_bytes;
-    dialects::take_traceparent(request_.traceparent, exchange.trace);
+    const Request& request = request_.fields();
+    if (!request.context.empty()) exchange.conversation_id = request.context;
+    exchange.request.text_bytes = request.text_bytes;
+    dialects::take_traceparent(request.traceparent, exchange.trace);
   }
 
   void event(const Event& event, model::Exchange& exchange) override {
     if (event.kind != Event::Kind::kGrpc) return;
-    answer_walker_.feed(event.data);
-    if (!event.last) return;
-    if (!event.failed && answer_walker_.finish() == ParseState::kDone) {
-      if (!answer_.context.empty()) exchange.conversation_id = answer_.context;
-      if (answer_.state != 0)
-        exchange.finish_reason =
-            answer_.state < std::size(kStates) ? std::string(kStates[answer_.state]) : std::to_string(answer_.state);
-    }
-    answer_.clear();
-    answer_walker_.reset();
+    if (!answer_.feed(event.data, event.last) || event.failed) return;
+    const Answer& answer = answer_.fields();
+    if (!answer.context.empty()) exchange.conversation_id = answer.context;
+    if (answer.state != 0)
+      exchange.finish_reason =
+          answer.state < std::size(kStates) ? std::string(kStates[answer.state]) : std::to_string(answer.state);
   }
 
  private:
   std::string method_;
-  Request request_;
-  Answer answer_;
-  protobuf::Walker request_walker_;
-  protobuf::Walker answer_walker_;
+  protobuf::Message<Request> request_;
+  protobuf::Message<Answer> answer_;
 };
 
 }  // namespace

@@ -26,7 +26,7 @@ class Request final : public protobuf::Sink {
  public:
   std::string model;
   model::RequestFacts facts;
-  std::string tool;
+  void clear() { *this = Request(); }
 
  private:
   protobuf::Treat on_length(protobuf::Path path, std::uint64_t length) override {
@@ -128,7 +128,7 @@ class Answer final : public protobuf::Sink {
 
 class Chat final : public Decoder {
  public:
-  explicit Chat(bool chunks) : chunks_(chunks), answer_(chunks), request_walker_(request_), answer_walker_(answer_) {}
+  explicit Chat(bool chunks) : chunks_(chunks), answer_(chunks) {}
 
   void start(const RequestHead&, model::Exchange& exchange) override {
     exchange.kind = model::Kind::kLlm;
@@ -137,29 +137,25 @@ class Chat final : public Decoder {
   }
 
   void request_message(std::string_view piece, bool last, model::Exchange& exchange) override {
-    request_walker_.feed(piece);
+    request_.feed(piece, last);  // as far as it came
     if (!last) return;
-    exchange.request_model = request_.model;
+    exchange.request_model = request_.fields().model;
     const std::uint64_t body_bytes = exchange.request.body_bytes;
-    exchange.request = request_.facts;
+    exchange.request = request_.fields().facts;
     exchange.request.body_bytes = body_bytes;
   }
 
   void event(const Event& event, model::Exchange& exchange) override {
     if (event.kind != Event::Kind::kGrpc) return;
-    answer_walker_.feed(event.data);
-    if (!event.last) return;
-    if (!event.failed && answer_walker_.finish() == ParseState::kDone) take(exchange);
-    answer_.clear();
-    answer_walker_.reset();
+    if (answer_.feed(event.data, event.last) && !event.failed) take(answer_.fields(), exchange);
   }
 
  private:
-  void take(model::Exchange& exchange) {
-    if (!answer_.id.empty()) exchange.response_id = answer_.id;
-    if (!answer_.model.empty()) exchange.response_model = answer_.model;
-    exchange.output_text_bytes += answer_.text_bytes;
-    for (const Answer::Call& call : answer_.calls) {
+  void take(const Answer& answer, model::Exchange& exchange) {
+    if (!answer.id.empty()) exchange.response_id = answer.id;
+    if (!answer.model.empty()) exchange.response_model = answer.model;
+    exchange.output_text_bytes += answer.text_bytes;
+    for (const Answer::Call& call : answer.calls) {
       // Type 1, or none: executed by the client. A call that is streamed in fragments ends with the whole of it.
       if (call.type > 1) continue;
       const model::CallId id = call.id.empty() ? model::CallId{} : model::CallId{call.id};
@@ -173,12 +169,11 @@ class Chat final : public Decoder {
     }
     static constexpr std::string_view kReasons[] = {"REASON_INVALID", "REASON_MAX_LEN",    "REASON_MAX_CONTEXT",
                                                     "REASON_STOP",    "REASON_TOOL_CALLS", "REASON_TIME_LIMIT"};
-    if (answer_.finish_reason != 0)
-      exchange.finish_reason = answer_.finish_reason < std::size(kReasons)
-                                   ? std::string(kReasons[answer_.finish_reason])
-                                   : std::to_string(answer_.finish_reason);
-    if (!answer_.has_usage) return;
-    const auto& [unused, completion, prompt, total, text, image, reasoning, cached] = answer_.usage;
+    if (answer.finish_reason != 0)
+      exchange.finish_reason = answer.finish_reason < std::size(kReasons) ? std::string(kReasons[answer.finish_reason])
+                                                                          : std::to_string(answer.finish_reason);
+    if (!answer.has_usage) return;
+    const auto& [unused, completion, prompt, total, text, image, reasoning, cached] = answer.usage;
     model::Usage& usage = exchange.usage;
     usage.input_tokens = prompt;
     // Outside completion where the total says so.
@@ -193,10 +188,8 @@ class Chat final : public Decoder {
   }
 
   bool chunks_;
-  Request request_;
-  Answer answer_;
-  protobuf::Walker request_walker_;
-  protobuf::Walker answer_walker_;
+  protobuf::Message<Request> request_;
+  protobuf::Message<Answer> answer_;
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "parsers/wire/http/message.h"
+#include "parsers/wire/testing.h"
 
 namespace penstock::parsers::wire::http {
 
@@ -77,5 +78,15 @@ class Recorder final : public Sink {
   std::string out_;
   std::string open_;  // the body line that is being written
 };
+
+// Feeds one direction of a connection from its beginning.
+template <class Connection>
+void feed_pieces(Connection& connection, Direction direction, const wire::testing::Pieces& pieces) {
+  std::uint64_t pos = 0;
+  for (const std::string_view piece : pieces) {
+    connection.feed(direction, pos, wire::testing::bytes(piece));
+    pos += piece.size();
+  }
+}
 
 }  // namespace penstock::parsers::wire::http

@@ -43,17 +43,9 @@ std::string converse(std::string_view to_server, std::string_view to_client, htt
   const auto run = [&](const Pieces& requests, const Pieces& responses) {
     http::Recorder recorder;
     Connection connection(recorder, options);
-    std::uint64_t pos = 0;
-    for (const std::string_view piece : requests) {
-      connection.feed(Direction::kToServer, pos, bytes(piece));
-      pos += piece.size();
-    }
+    http::feed_pieces(connection, Direction::kToServer, requests);
     const std::string settled = std::to_string(connection.settled_pos()) + (connection.request_open() ? " open" : "");
-    pos = 0;
-    for (const std::string_view piece : responses) {
-      connection.feed(Direction::kToClient, pos, bytes(piece));
-      pos += piece.size();
-    }
+    http::feed_pieces(connection, Direction::kToClient, responses);
     connection.close();
     return recorder.log() + "settled " + settled + "\n";
   };

@@ -80,4 +80,31 @@ class Walker {
   std::array<std::uint64_t, kDepth> ends_{};  // of the entered messages
 };
 
+// A message that comes in pieces, and perhaps another one behind it. `Fields` is a Sink with clear().
+template <class Fields>
+class Message {
+ public:
+  template <class... Arguments>
+  explicit Message(Arguments... arguments) : fields_(arguments...), walker_(fields_) {}
+  Message(const Message&) = delete;
+  Message& operator=(const Message&) = delete;
+
+  // True with the last piece of a message that is whole.
+  bool feed(std::string_view piece, bool last) {
+    if (ended_) {
+      fields_.clear();
+      walker_.reset();
+    }
+    walker_.feed(piece);
+    ended_ = last;
+    return last && walker_.finish() == ParseState::kDone;
+  }
+  const Fields& fields() const { return fields_; }
+
+ private:
+  Fields fields_;
+  Walker walker_;
+  bool ended_ = false;
+};
+
 }  // namespace penstock::parsers::wire::protobuf

@@ -27,6 +27,7 @@
 #include <string_view>
 #include <vector>
 
+#include "parsers/core/testing.h"
 #include "parsers/decode/har.h"
 #include "parsers/session/session.h"
 #include "userspace/ledger/usage_models.h"
@@ -34,14 +35,6 @@
 using namespace penstock;
 
 namespace {
-
-struct Collector final : parsers::ExchangeSink {
-  std::vector<model::Exchange> exchanges;
-  void on_request_head(model::Exchange&) override {}
-  void on_request(model::Exchange&, std::uint64_t) override {}
-  void on_progress(model::Exchange&) override {}
-  void on_complete(model::Exchange& exchange) override { exchanges.push_back(exchange); }
-};
 
 struct Population {
   std::vector<model::Exchange> calls;
@@ -66,7 +59,7 @@ Population read(const std::filesystem::path& folder) {
   for (std::size_t number = 0; number < files.size(); ++number) {
     std::ifstream input(files[number], std::ios::binary);
     const std::string text(std::istreambuf_iterator<char>(input), {});
-    Collector collector;
+    parsers::testing::Completed collector;
     (void)parsers::decode::read_har(text, [&](const parsers::decode::HarEntry& entry) {
       if (!entry.request_recorded || entry.web_socket) return;
       const parsers::decode::Conversation conversation = parsers::decode::as_http1(entry);
