@@ -66,7 +66,8 @@ void take_openai_usage(Json usage, model::Usage& into) {
   if (!cache_read)
     cache_read =
         first_of(usage, {"prompt_cache_hit_tokens", "cache_read_input_tokens", "cached_tokens", "num_cached_tokens"});
-  Count cache_write = input_detail({"cache_write_tokens", "cache_creation_tokens"});
+  Count cache_write = input_detail({"cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens",
+                                    "created_cache_tokens"});  // and by Alibaba and vLLM
   if (!cache_write) cache_write = first_of(usage, {"cache_creation_input_tokens", "cache_write_tokens"});
   Count reasoning = output_detail({"reasoning_tokens"});
   if (!reasoning) reasoning = usage["reasoning_tokens"].as_count();
