@@ -101,6 +101,7 @@ void build(CLI::App& app, Context& context) {
   add_release(app, context);
   add_held(app, context);
   add_policy(app, context);
+  add_graph(app, context);
   add_coverage(app, context);
   add_prices(app, context);
   add_completion(app, context);

@@ -61,6 +61,7 @@ void add_kill(CLI::App&, Context&);
 void add_release(CLI::App&, Context&);
 void add_held(CLI::App&, Context&);
 void add_policy(CLI::App&, Context&);
+void add_graph(CLI::App&, Context&);
 void add_coverage(CLI::App&, Context&);
 void add_prices(CLI::App&, Context&);
 void add_completion(CLI::App&, Context&);

@@ -21,7 +21,7 @@ TEST_F(CliTest, HelpTeaches) {
   const auto top = run({"--help"});
   EXPECT_EQ(top.exit_code, 0);
   for (const char* word : {"run", "status", "doctor", "observe", "top", "agents", "budget", "kill", "release", "held",
-                           "policy", "coverage", "prices", "completion", "Exit codes:", "PENSTOCK_SOCKET"})
+                           "policy", "coverage", "graph", "prices", "completion", "Exit codes:", "PENSTOCK_SOCKET"})
     EXPECT_THAT(top.out, HasSubstr(word));
   for (const std::vector<std::string>& command : {std::vector<std::string>{"run"},
                                                   {"status"},
@@ -42,6 +42,8 @@ TEST_F(CliTest, HelpTeaches) {
                                                   {"policy", "list"},
                                                   {"policy", "remove"},
                                                   {"coverage"},
+                                                  {"graph"},
+                                                  {"graph"},
                                                   {"prices"},
                                                   {"completion"}}) {
     auto args = command;
@@ -95,6 +97,7 @@ TEST_F(CliTest, WithoutADaemonEveryCommandSaysSo) {
                                                {"policy", "list"},
                                                {"policy", "remove", "x"},
                                                {"coverage"},
+                                               {"graph"},
                                                {"prices"}}) {
     const auto done = run(args);
     EXPECT_EQ(done.exit_code, 5) << args.front();

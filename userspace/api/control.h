@@ -63,6 +63,7 @@ class Control {
   virtual base::Result<PolicyList> list_policies(const Peer&, const ListPoliciesRequest&) = 0;
   virtual base::Result<PolicyList> remove_policy(const Peer&, const RemovePolicyRequest&) = 0;
   virtual base::Result<CoverageList> list_coverage(const Peer&, const ListCoverageRequest&) = 0;
+  virtual base::Result<CallGraph> get_graph(const Peer&, const GetGraphRequest&) = 0;
   virtual base::Result<CounterList> list_counters(const Peer&, const ListCountersRequest&) = 0;
   virtual base::Result<PriceList> list_prices(const Peer&, const ListPricesRequest&) = 0;
 };

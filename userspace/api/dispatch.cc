@@ -58,6 +58,7 @@ constexpr auto kBindings = std::to_array<Binding>({
     {"ListPolicies", unary<&Control::list_policies>},
     {"RemovePolicy", unary<&Control::remove_policy>},
     {"ListCoverage", unary<&Control::list_coverage>},
+    {"GetGraph", unary<&Control::get_graph>},
     {"ListCounters", unary<&Control::list_counters>},
     {"ListPrices", unary<&Control::list_prices>},
 });

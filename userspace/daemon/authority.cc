@@ -11,9 +11,9 @@
 namespace penstock::daemon {
 namespace {
 
-constexpr std::string_view kQuestions[] = {"GetStatus",    "GetDoctor",    "Observe",      "GetTop",    "ListAgents",
-                                           "GetRun",       "ListBudgets",  "ListKills",    "ListHeld",  "CheckPolicy",
-                                           "ListPolicies", "ListCoverage", "ListCounters", "ListPrices"};
+constexpr std::string_view kQuestions[] = {"GetStatus",    "GetDoctor",    "Observe",   "GetTop",       "ListAgents",
+                                           "GetRun",       "ListBudgets",  "ListKills", "ListHeld",     "CheckPolicy",
+                                           "ListPolicies", "ListCoverage", "GetGraph",  "ListCounters", "ListPrices"};
 
 // Orders about everything, about a user, or about requests only do not single out a process.
 bool singles_out(const api::Selector& selector, bool beyond_user) {

@@ -37,6 +37,7 @@ class ControlApi final : public api::Control {
   base::Result<api::PolicyList> list_policies(const api::Peer&, const api::ListPoliciesRequest&) override;
   base::Result<api::PolicyList> remove_policy(const api::Peer&, const api::RemovePolicyRequest&) override;
   base::Result<api::CoverageList> list_coverage(const api::Peer&, const api::ListCoverageRequest&) override;
+  base::Result<api::CallGraph> get_graph(const api::Peer&, const api::GetGraphRequest&) override;
   base::Result<api::CounterList> list_counters(const api::Peer&, const api::ListCountersRequest&) override;
   base::Result<api::PriceList> list_prices(const api::Peer&, const api::ListPricesRequest&) override;
 

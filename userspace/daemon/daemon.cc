@@ -480,6 +480,14 @@ void Daemon::on_exchange(const model::Exchange& exchange) {
   if (exchange.kind == model::Kind::kHttp && exchange.provider.empty() &&
       exchange.verdict.action == model::Action::kAllow)
     return;
+  // Who started an agent is drawn when it first calls.
+  if (calls_.record(exchange)) {
+    const auto ancestors = subjects_->ancestors(exchange.subject);
+    const auto starter = std::find_if(ancestors.begin(), ancestors.end(), [&](const model::Subject& ancestor) {
+      return ancestor.agent != exchange.subject.agent;
+    });
+    if (starter != ancestors.end()) calls_.started(*starter, exchange.subject);
+  }
   streams_.publish(exchange);
   prometheus_->on_exchange(exchange);
   for (const auto& exporter : exporters_) exporter->on_exchange(exchange);

@@ -39,6 +39,7 @@
 #include "userspace/daemon/stdio_servers.h"
 #include "userspace/daemon/subjects.h"
 #include "userspace/gate/kernel_gate.h"
+#include "userspace/graph/call_graph.h"
 #include "userspace/ledger/estimate.h"
 #include "userspace/ledger/ledger.h"
 #include "userspace/ledger/prices.h"
@@ -132,6 +133,7 @@ class Daemon final : private pipeline::Observer, private RunHost {
   std::unique_ptr<ProcessControl> process_control_;
   std::unique_ptr<pipeline::Scopes> scopes_;
   Activity activity_{clock_};
+  graph::CallGraph calls_{{}};
   api::ExchangeStreams streams_;
   std::unique_ptr<exporters::PrometheusExporter> prometheus_;
   std::vector<std::unique_ptr<exporters::Exporter>> exporters_;

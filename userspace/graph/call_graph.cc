@@ -101,30 +101,34 @@ EdgeTotals& CallGraph::edge(Run& run, NodeKind from_kind, std::string_view from,
   return run.edges[{std::move(source), std::move(target), kind}];
 }
 
-void CallGraph::record(const model::Exchange& e) {
-  if (e.kind == model::Kind::kHttp) return;
+bool CallGraph::record(const model::Exchange& e) {
+  if (e.kind == model::Kind::kHttp) return false;
   Run& run = runs_.touch(e.subject.run);
   const std::string& agent = e.subject.agent;
+  const std::size_t agents = run.count[NodeKind::kAgent];
   const EdgeTotals once = totals_of(e);
+  const auto call = [&](NodeKind kind, std::string_view name) {
+    add(edge(run, NodeKind::kAgent, agent, kind, name, EdgeKind::kCall), once);
+  };
   switch (e.kind) {
     case model::Kind::kHttp:
-      return;
+      break;
     case model::Kind::kLlm: {
       const std::string model = model_name(e);
-      add(edge(run, NodeKind::kAgent, agent, NodeKind::kModel, model, EdgeKind::kCall), once);
-      for (const model::ToolCall& call : e.tool_calls)
-        ++edge(run, NodeKind::kModel, model, NodeKind::kTool, call.name, EdgeKind::kAsk).count;
-      return;
+      call(NodeKind::kModel, model);
+      for (const model::ToolCall& tool : e.tool_calls)
+        ++edge(run, NodeKind::kModel, model, NodeKind::kTool, tool.name, EdgeKind::kAsk).count;
+      break;
     }
     case model::Kind::kMcp:
-      if (e.tool_calls.empty())
-        return add(edge(run, NodeKind::kAgent, agent, NodeKind::kTool, e.operation, EdgeKind::kCall), once);
-      for (const model::ToolCall& call : e.tool_calls)
-        add(edge(run, NodeKind::kAgent, agent, NodeKind::kTool, call.name, EdgeKind::kCall), once);
-      return;
+      if (e.tool_calls.empty()) call(NodeKind::kTool, e.operation);
+      for (const model::ToolCall& tool : e.tool_calls) call(NodeKind::kTool, tool.name);
+      break;
     case model::Kind::kA2a:
-      return add(edge(run, NodeKind::kAgent, agent, NodeKind::kPeer, e.host, EdgeKind::kCall), once);
+      call(NodeKind::kPeer, e.host);
+      break;
   }
+  return run.count[NodeKind::kAgent] > agents;
 }
 
 void CallGraph::started(const model::Subject& parent, const model::Subject& child) {

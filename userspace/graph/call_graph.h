@@ -2,8 +2,8 @@
 //
 // Fed by finished exchanges and by started agents; pure bookkeeping without clock or file. Memory is bounded: runs not
 // seen for longest are forgotten (counted), and in a run that outgrows its share further nodes are drawn together as
-// "(other)", so that sums stay right. Names come from traffic: they are cut to a bounded length here and escaped by
-// render.h. Thread: one.
+// "(other)", so that sums stay right. Names come from traffic: they are cut to a bounded length here, and escaped by
+// whoever draws. Thread: one.
 #pragma once
 
 #include <cstddef>
@@ -68,8 +68,8 @@ class CallGraph {
   };
   explicit CallGraph(const Options& options);
 
-  // Once for each exchange, when it is over. Plain HTTP is not drawn.
-  void record(const model::Exchange& exchange);
+  // Once for each exchange, when it is over. Plain HTTP is not drawn. Returns whether its agent is new to its run.
+  bool record(const model::Exchange& exchange);
   // `parent` started `child`, another agent: drawn in both runs.
   void started(const model::Subject& parent, const model::Subject& child);
 

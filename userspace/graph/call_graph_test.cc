@@ -3,13 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "userspace/graph/render.h"
-
 namespace penstock::graph {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 
 model::Subject subject(std::string agent, std::string run) {
   model::Subject s;
@@ -42,10 +39,10 @@ model::Exchange tool_call(std::string tool) {
 
 TEST(CallGraph, AddsUpWhatAnAgentDid) {
   CallGraph calls({});
-  calls.record(model_call(100, 20, 5'000'000));
+  EXPECT_TRUE(calls.record(model_call(100, 20, 5'000'000)));
   model::Exchange asking = model_call(300, 50, 7'000'000);
   asking.tool_calls.push_back({std::string("c1"), "search.web"});
-  calls.record(asking);
+  EXPECT_FALSE(calls.record(asking)) << "the agent is known";
   calls.record(tool_call("search.web"));
   model::Exchange peer;
   peer.kind = model::Kind::kA2a;
@@ -55,18 +52,18 @@ TEST(CallGraph, AddsUpWhatAnAgentDid) {
   calls.record(model::Exchange{});  // plain HTTP
   calls.started(subject("nightly", "r1"), subject("worker", "r1"));
 
-  EXPECT_EQ(render(calls.of_run("r1"), Format::kMermaid),
-            "flowchart LR\n"
-            "  n0[\"nightly\"]\n"
-            "  n1[\"worker\"]\n"
-            "  n2([\"openai/gpt-5\"])\n"
-            "  n3[[\"search.web\"]]\n"
-            "  n4{{\"helper.example.com\"}}\n"
-            "  n0 -.->|\"1 start\"| n1\n"
-            "  n0 -->|\"2 calls, 470 tokens, $0.012\"| n2\n"
-            "  n0 -->|\"1 call\"| n3\n"
-            "  n0 -->|\"1 call\"| n4\n"
-            "  n2 -.->|\"1 ask\"| n3\n");
+  const Graph graph = calls.of_run("r1");
+  std::vector<std::string> drawn;
+  for (const Edge& e : graph.edges) {
+    drawn.push_back(graph.nodes[e.from].name + " " + std::string(name(e.kind)) + " " + graph.nodes[e.to].name + " " +
+                    std::to_string(e.totals.count));
+  }
+  EXPECT_THAT(drawn, ElementsAre("nightly start worker 1", "nightly call openai/gpt-5 2", "nightly call search.web 1",
+                                 "nightly call helper.example.com 1", "openai/gpt-5 ask search.web 1"));
+  const EdgeTotals& model = graph.edges[1].totals;
+  EXPECT_EQ(model.input_tokens, 400u);
+  EXPECT_EQ(model.output_tokens, 70u);
+  EXPECT_EQ(model.cost.value, 12'000'000);
   EXPECT_EQ(calls.of_run("unknown").nodes.size(), 0u);
   EXPECT_THAT(calls.runs(), ElementsAre("r1"));
 }
@@ -89,7 +86,7 @@ TEST(CallGraph, WhatIsUnknownIsALowerBound) {
   EXPECT_EQ(graph.edges[0].totals.without_usage, 1u);
   EXPECT_EQ(graph.edges[0].totals.unpriced, 1u);
   EXPECT_EQ(graph.edges[0].totals.refused, 2u);
-  EXPECT_THAT(render(graph, Format::kDot), HasSubstr("3 calls, 2 refused, ≥122 tokens, ≥$1.00"));
+  EXPECT_EQ(graph.edges[0].totals.input_tokens, 101u);
 }
 
 TEST(CallGraph, DrawsRunsTogether) {
@@ -130,22 +127,7 @@ TEST(CallGraph, MemoryIsBounded) {
   model::Exchange named = tool_call("1234567éxyz");
   named.subject.run = "fresh";
   calls.record(named);
-  EXPECT_THAT(render(calls.of_run("fresh"), Format::kJson), HasSubstr("\"name\":\"1234567é\""));
-}
-
-TEST(Render, NamesCannotAddMarkup) {
-  CallGraph calls({});
-  calls.record(tool_call("x\"]\n  n9[\"evil\\\x01"));
-  const Graph graph = calls.of_run("r1");
-  EXPECT_THAT(render(graph, Format::kMermaid), HasSubstr("[[\"x#34;#93;   n9#91;#34;evil#92; \"]]\n"));
-  EXPECT_THAT(render(graph, Format::kDot), HasSubstr("label=\"x\\\"]   n9[\\\"evil\\\\ \""));
-  EXPECT_THAT(render(graph, Format::kJson), HasSubstr("\"name\":\"x\\\"]\\n  n9[\\\"evil\\\\\\u0001\""));
-  CallGraph odd({});
-  odd.record(tool_call("caf\xC3\xA9 \xC2\x9B[2J \xFF"));
-  EXPECT_THAT(render(odd.of_run("r1"), Format::kDot), HasSubstr("label=\"caf\xC3\xA9  [2J \xEF\xBF\xBD\""));
-  EXPECT_EQ(render({}, Format::kJson), "{\"nodes\":[],\"edges\":[]}\n");
-  EXPECT_EQ(format_from("dot"), Format::kDot);
-  EXPECT_EQ(format_from("svg"), std::nullopt);
+  EXPECT_EQ(calls.of_run("fresh").nodes.back().name, "1234567é");
 }
 
 TEST(DelegationDepth, CountsChangesOfAgent) {

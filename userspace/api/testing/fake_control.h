@@ -155,6 +155,9 @@ class FakeControl : public Control {
   base::Result<CoverageList> list_coverage(const Peer& p, const ListCoverageRequest& r) override {
     return answer<CoverageList>("ListCoverage", p, r);
   }
+  base::Result<CallGraph> get_graph(const Peer& p, const GetGraphRequest& r) override {
+    return answer<CallGraph>("GetGraph", p, r);
+  }
   base::Result<CounterList> list_counters(const Peer& p, const ListCountersRequest& r) override {
     return answer<CounterList>("ListCounters", p, r);
   }
