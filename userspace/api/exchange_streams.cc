@@ -53,8 +53,13 @@ const std::shared_ptr<const std::string>& ExchangeStreams::line_of(Kept& kept) {
 }
 
 void ExchangeStreams::publish(const model::Exchange& finished) {
-  kept_.push_back({finished, nullptr});
-  if (kept_.size() > keep_) kept_.pop_front();
+  if (kept_.size() < std::max<std::size_t>(keep_, 1)) {
+    kept_.push_back({finished, nullptr});
+  } else {
+    kept_.splice(kept_.end(), kept_, kept_.begin());
+    kept_.back().exchange = finished;
+    kept_.back().line.reset();
+  }
   std::erase_if(followers_, [&](const Follower& follower) {
     return wanted(follower.request, finished) && !follower.stream->send(line_of(kept_.back()));
   });

@@ -2,7 +2,7 @@
 // the clients that want it. A line is written when somebody first wants it, and once. Pipeline thread only.
 #pragma once
 
-#include <deque>
+#include <list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,7 +32,7 @@ class ExchangeStreams {
     std::shared_ptr<LineStream> stream;
   };
   std::size_t keep_;
-  std::deque<Kept> kept_;
+  std::list<Kept> kept_;  // the oldest one's memory is the next one's
   std::vector<Follower> followers_;
 };
 

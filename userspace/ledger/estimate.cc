@@ -161,7 +161,8 @@ Settlement Estimator::settlement(const model::Exchange& e) const {
   const auto tokens = total_tokens(e);
   const bool complete = e.usage_status == model::UsageStatus::kExact && tokens.has_value();
   if (complete) {
-    out.amounts = {prices_->cost(e).amount, *tokens, 1};
+    out.cost = prices_->cost(e);
+    out.amounts = {out.cost->amount, *tokens, 1};
     return out;
   }
   if (e.usage_status == model::UsageStatus::kIncomplete || e.coverage.lost_bytes > 0 ||

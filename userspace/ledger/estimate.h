@@ -32,7 +32,8 @@ struct TokenEstimate {
 struct Settlement {
   Amounts amounts;
   SettleStatus status = SettleStatus::kExact;
-  bool upper = false;  // nothing is known: use Ledger::settle_estimated (the reservation stands)
+  bool upper = false;        // nothing is known: use Ledger::settle_estimated (the reservation stands)
+  std::optional<Cost> cost;  // of what the provider reported, where that is whole
 };
 
 class Estimator {

@@ -181,12 +181,12 @@ class PriceBook::Impl {
   // The same calls come again and again, several times each: what was found for them is remembered.
   const Found& found_for(const PriceQuery& query) {
     key.clear();
+    const auto add_number = [this](auto number) { key.append(reinterpret_cast<const char*>(&number), sizeof number); };
     for (const std::string_view part : {query.provider, query.host, query.response_model, query.request_model}) {
+      add_number(part.size());  // names may hold any byte
       key.append(part);
-      key.push_back('\0');
-      key.append(std::to_string(part.size()));  // names may hold any byte
     }
-    key.append(std::to_string(query.port));
+    add_number(query.port);
     if (const auto known = remembered.find(key); known != remembered.end()) return known->second;
     if (remembered.size() >= kMaxRemembered) remembered.clear();
     Found found = search(query);

@@ -321,7 +321,12 @@ void Connection::admit_prefix() {
 
 bool Connection::answer_is_urgent() const {
   return std::any_of(pending_.begin(), pending_.end(),
-                     [](const Pending& p) { return p.stage == Stage::kAdmitted && p.hard && p.exchange->stream; });
+                     [](const Pending& p) { return p.stage == Stage::kAdmitted && p.urgent; });
+}
+
+void Connection::watch_closely() {
+  if (admitted_ == 0) return;  // never held: the kernel has no record of it
+  if (!pipeline_.parts_.gate.admit(info_.socket.cookie, admitted_, PN_ADMIT_URGENT)) ++pipeline_.stats_.gate_errors;
 }
 
 void Connection::admit_to(std::uint64_t pos) {

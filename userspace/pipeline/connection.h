@@ -47,6 +47,7 @@ struct Pending {
   bool plain_early = false;   // the same, taken for no AI call
   bool reserved = false;
   bool hard = false;      // an enforced budget covers it: its answer may be cut
+  bool urgent = false;    // … and is close to that: the kernel wakes us for each piece of it
   bool released = false;  // a person let it go: budgets and approvals do not hold it again
   bool cut = false;
   std::shared_ptr<const policy::Effective> effective;
@@ -116,6 +117,8 @@ class Connection final : public tracker::ConnectionHandler, public parsers::Exch
   const std::string& provider() const { return provider_; }
   const std::string& model() const { return model_; }
   void remember_target(const model::Exchange& exchange);
+  // Some answer on it has become urgent.
+  void watch_closely();
   // The kernel still holds what was admitted: says so again.
   void admit_again();
   // Admitted without end: what it speaks is not followed.

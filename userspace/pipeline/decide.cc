@@ -12,6 +12,9 @@
 namespace penstock::pipeline {
 namespace {
 
+// More than comes between two looks at the rings, from the fastest of models.
+constexpr std::uint64_t kNearLimitTokens = 512;
+
 std::string text_of(const policy::Decision& decision) {
   return decision.finding ? decision.finding->text : std::string();
 }
@@ -97,6 +100,17 @@ const ledger::Amounts& Pipeline::upper_of(Pending& pending) {
     pending.upper =
         parts_.estimator.reserve_amounts(*pending.exchange, pending.effective->mode == model::Mode::kStrict);
   return *pending.upper;
+}
+
+// Tokens; at the first look at its answer, and the same at every other.
+std::uint64_t Pipeline::expected_input(Pending& pending) {
+  if (!pending.expected_input) pending.expected_input = parts_.estimator.expected_input(*pending.exchange);
+  return *pending.expected_input;
+}
+
+// An answer that may be cut has taken so much of its reservation that the next pieces may pass it.
+bool Pipeline::near_limit(Pending& pending, std::uint64_t tokens) {
+  return pending.hard && pending.exchange->stream && tokens + kNearLimitTokens >= upper_of(pending).tokens;
 }
 
 void Pipeline::reserve(Pending& pending, ledger::Outcome& outcome, bool force) {
@@ -285,6 +299,7 @@ void Pipeline::admit(Connection& connection, Pending& pending, model::Verdict ve
   pending.hard = std::any_of(pending.uses.begin(), pending.uses.end(), [&](const policy::BudgetUse& use) {
     return specs[use.budget].mode != model::Mode::kObserve && specs[use.budget].cut_streams;
   });
+  pending.urgent = pending.hard && pending.exchange->stream && near_limit(pending, expected_input(pending));
   pending.exchange->verdict = verdict;
   pending.exchange->verdict.gate_ns = gate_ns;
   if (!was_held) report(*pending.exchange, pending.exchange->verdict, false, {});
@@ -389,7 +404,7 @@ void Pipeline::complete_usage(Pending& pending, const ledger::Settlement& settle
     return;
   }
   if (reported) {
-    const ledger::Cost cost = parts_.prices.cost(exchange);
+    const ledger::Cost cost = settlement.cost ? *settlement.cost : parts_.prices.cost(exchange);
     exchange.cost = cost.amount;
     exchange.price_status = cost.status;
     return;

@@ -183,8 +183,11 @@ void Pipeline::begin(Connection& connection, Pending& pending) {
 void Pipeline::progress(Connection& connection, Pending& pending) {
   if (!pending.reserved || pending.cut) return;
   model::Exchange& exchange = *pending.exchange;
-  if (!pending.expected_input) pending.expected_input = parts_.estimator.expected_input(exchange);
-  const ledger::Amounts so_far = parts_.estimator.progress_amounts(exchange, *pending.expected_input);
+  const ledger::Amounts so_far = parts_.estimator.progress_amounts(exchange, expected_input(pending));
+  if (!pending.urgent && near_limit(pending, so_far.tokens)) {
+    pending.urgent = true;
+    connection.watch_closely();
+  }
   const ledger::Outcome outcome = parts_.ledger.progress(exchange.id, so_far, ledger_now());
   note_crossings(outcome);
   if (!outcome.breached || !pending.hard) return;

@@ -231,6 +231,8 @@ class Pipeline final : public capture::EventSink, private tracker::Host, private
   static policy::LedgerOutcome for_policy(const ledger::Outcome& outcome, const ledger::Amounts& amounts);
   policy::Context context_for(const policy::Effective& effective) const;
   const ledger::Amounts& upper_of(Pending& pending);
+  std::uint64_t expected_input(Pending& pending);
+  bool near_limit(Pending& pending, std::uint64_t tokens);
   void reserve(Pending& pending, ledger::Outcome& outcome, bool force);
   void hold(Connection& connection, Pending& pending, const policy::Decision& decision);
   void admit(Connection& connection, Pending& pending, model::Verdict verdict);

@@ -1,8 +1,17 @@
 #include "parsers/wire/http/message.h"
 
+#include <algorithm>
+
 namespace penstock::parsers::wire::http {
 namespace {
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
+
+void append_lower(std::string& to, std::string_view text) {
+  const std::size_t at = to.size();
+  to.append(text);
+  std::transform(to.begin() + static_cast<std::ptrdiff_t>(at), to.end(), to.begin() + static_cast<std::ptrdiff_t>(at),
+                 lower);
+}
 }  // namespace
 
 bool equals_ignoring_case(std::string_view a, std::string_view b) {
@@ -23,7 +32,7 @@ void Fields::add(std::string_view name, std::string_view value) {
   Entry entry{};
   entry.name_at = static_cast<std::uint32_t>(text_.size());
   entry.name_size = static_cast<std::uint32_t>(name.size());
-  for (const char c : name) text_.push_back(lower(c));
+  append_lower(text_, name);
   entry.value_at = static_cast<std::uint32_t>(text_.size());
   entry.value_size = static_cast<std::uint32_t>(value.size());
   text_.append(value);
@@ -66,7 +75,7 @@ bool Fields::has_token(std::string_view name, std::string_view token) const {
 std::string media_type(std::string_view content_type) {
   const std::string_view type = trim(content_type.substr(0, content_type.find(';')));
   std::string out;
-  for (const char c : type) out.push_back(lower(c));
+  append_lower(out, type);
   return out;
 }
 

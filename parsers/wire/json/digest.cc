@@ -100,6 +100,13 @@ inline std::uint32_t Builder::add(Type type, std::uint64_t at) {
   return index;
 }
 
+// Room for what most documents hold.
+void Builder::begin() {
+  nodes_.reserve(16);
+  text_.reserve(255);
+  frames_.reserve(8);
+}
+
 inline void Builder::open(Type type, std::uint64_t at) {
   if (frames_.empty() && split_root_array_ && type == Type::kArray) {
     root_is_array_ = true;
@@ -108,6 +115,7 @@ inline void Builder::open(Type type, std::uint64_t at) {
   }
   if (options_.tap != nullptr && type == Type::kObject) tap_key_.clear();
   if (options_.tap != nullptr && type == Type::kArray && has_key_) tap_key_ = pending_key();
+  if (nodes_.capacity() == 0) begin();
   const std::uint32_t node = add(type, at);
   frames_.push_back(Frame{node});
 }

@@ -222,6 +222,7 @@ class Builder {
     std::uint64_t blobs = 0;
   };
 
+  void begin();
   void open(Type type, std::uint64_t at);
   void close(std::uint64_t end);
   // Adds a node below the open container; kMuted when there is no room or its container is not kept.

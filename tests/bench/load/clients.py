@@ -7,17 +7,9 @@ and what they add to `off` of the same round. The fake provider is a Python prog
 mean something. Needs root; asserts nothing.
 """
 import argparse
-import os
-import pathlib
-import statistics
-import subprocess
-import sys
 import tempfile
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / 'e2e'))
-import harness  # noqa: E402
-from bench import GATE_POLICY  # noqa: E402
-from harness import rig  # noqa: E402
+from alternate import LATENCY, alternated, daemon, harness, print_table, rig
 
 CLIENTS = ('python_sync', 'python_asyncio', 'node_https', 'node_fetch', 'go')
 CONFIGURATIONS = ('off', 'observe', 'gate')
@@ -28,12 +20,7 @@ def quantile(values, q):
 
 
 def measure(folder, provider, scope, kind, configuration, count, tag):
-    daemon = None
-    if configuration != 'off':
-        policies = GATE_POLICY.format(cgroup=scope.path) if configuration == 'gate' else ''
-        daemon = harness.Daemon(tempfile.mkdtemp(dir=folder), policies=policies,
-                                config=f'endpoints: {{ "fake.test:{provider.port}": openai }}\n').start()
-    try:
+    with daemon(folder, configuration, scope, f'endpoints: {{ "fake.test:{provider.port}": openai }}\n'):
         requests = [{'id': f'{tag}-{i}', 'script': 'in=10;out=10'} for i in range(count)]
         client = rig.Client(kind, provider.base(), provider.ca, requests, api='chat', cgroup=scope.directory, prompt_bytes=1024)
         answers = client.finish(300).values()
@@ -41,11 +28,7 @@ def measure(folder, provider, scope, kind, configuration, count, tag):
         if failed or len(answers) != count:
             raise SystemExit(f'{kind} {configuration}: {len(answers)} of {count} answered, {failed[:1]}')
         times = [a['elapsed_ms'] * 1000 for a in answers][count // 10:]  # past the handshake and the first examinations
-        return {'p50': quantile(times, 0.5), 'p99': quantile(times, 0.99)}
-    finally:
-        if daemon is not None:
-            daemon.stop()
-            subprocess.run(['rm', '-rf', daemon.pins], check=False)
+        return {'p50_us': quantile(times, 0.5), 'p99_us': quantile(times, 0.99)}
 
 
 def main():
@@ -56,27 +39,15 @@ def main():
     options = parser.parse_args()
     rig.enter_sandbox()
     kinds = [k for k in CLIENTS if not options.only or k in options.only.split(',')]
-    rows = {(k, c): [] for k in kinds for c in CONFIGURATIONS}
     with tempfile.TemporaryDirectory(prefix='penstock-bench-') as folder:
         provider, scope = rig.Provider(folder), harness.Scope('clients')
         try:
-            for r in range(options.rounds):
-                for kind in kinds:
-                    for configuration in CONFIGURATIONS:
-                        rows[kind, configuration].append(
-                            measure(folder, provider, scope, kind, configuration, options.requests, f'{r}-{kind}-{configuration}'))
-                        print(f'round {r} {kind} {configuration}', file=sys.stderr)
+            rows = alternated(options.rounds, kinds, CONFIGURATIONS, lambda kind, configuration, number: measure(
+                folder, provider, scope, kind, configuration, options.requests, f'{number}-{kind}-{configuration}'))
         finally:
             provider.stop()
             scope.remove()
-    print(f'{"client":<15} {"configuration":<13} {"p50 us":>9} {"+p50":>9} {"p99 us":>9} {"+p99":>9}')
-    for kind in kinds:
-        for configuration in CONFIGURATIONS:
-            cells = []
-            for q in ('p50', 'p99'):
-                pairs = list(zip(rows[kind, configuration], rows[kind, 'off']))
-                cells += [f'{statistics.median(x[q] for x, _ in pairs):>9.1f}', f'{statistics.median(x[q] - o[q] for x, o in pairs):>+9.1f}']
-            print(f'{kind:<15} {configuration:<13}', *cells)
+    print_table(rows, LATENCY)
 
 
 if __name__ == '__main__':

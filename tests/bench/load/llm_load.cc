@@ -87,7 +87,8 @@ void work(const Settings& s, SSL_CTX* context, const std::atomic<bool>& stop, Ou
   SSL_set_fd(tls, fd);
   std::string target = s.target;
   if (s.chunks > 0) target += "?chunks=" + std::to_string(s.chunks) + "&interval_us=" + std::to_string(s.interval_us);
-  std::string body = R"({"model":"gpt-4o-mini","max_tokens":64,"stream":)" +
+  // A provider keeps to what was asked for.
+  std::string body = R"({"model":"gpt-4o-mini","max_tokens":)" + std::to_string(64 + 2 * s.chunks) + R"(,"stream":)" +
                      std::string(s.chunks > 0 ? "true" : "false") + R"(,"messages":[{"role":"user","content":")";
   constexpr std::string_view kTail = R"("}]})";
   while (body.size() + kTail.size() < s.prompt_bytes) body += "lorem ipsum dolor "[body.size() % 18];

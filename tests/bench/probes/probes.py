@@ -26,7 +26,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / 'tests/bench/load'))
 import bench  # noqa: E402
-from bench import harness, rig  # noqa: E402
+from alternate import GATE_POLICY, harness, rig  # noqa: E402
 
 BIN = harness.BUILD / 'tests/bench/probes'
 PAIR_PORT, SERVER_PORT, NGINX_PORT = 28543, 28544, 28545
@@ -56,7 +56,7 @@ class Configuration:
         if self.name in ('empty', 'copy'):
             self.floor = bench.Floor(self.name)
         elif self.name != 'off':
-            policies = bench.GATE_POLICY.format(cgroup='/penstock-bench-elsewhere') if self.name == 'gate' else ''
+            policies = GATE_POLICY.format(cgroup='/penstock-bench-elsewhere') if self.name == 'gate' else ''
             self.daemon = harness.Daemon(tempfile.mkdtemp(dir=self.folder), policies=policies,
                                          config=f'endpoints: {{ "api.openai.com:{PAIR_PORT}": openai }}\n',
                                          images=[BIN / 'bench_pair', harness.BUILD / 'tests/bench/load/bench_llm_server']).start()
