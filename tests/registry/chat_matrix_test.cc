@@ -92,11 +92,13 @@ constexpr Cell kCells[] = {
     {"stream without usage", true, 200,
      CHUNK(R"({"content":"Hi"})", "null") "}\n\n" CHUNK("{}", "\"length\"") "}\n\n" DONE, "unknown length stream"},
     {"stream of calls", true, 200,
-     CHUNK(R"({"tool_calls":[{"index":0,"id":"c1","type":"function","function":{"name":"f","arguments":"{"}}]})", "nul"
-                                                                                                                  "l") "}\n\n" CHUNK(
-         R"({"tool_calls":[{"index":0,"function":{"arguments":"}"}}]})",
-         "null") "}\n\n" CHUNK(R"({"tool_calls":[{"index":1,"id":"c2","type":"function","function":{"name":"g","arguments":"{}"}}]})",
-                               "null") "}\n\n" CHUNK("{}", "\"tool_calls\"") USAGE("140", "") "}\n\n" DONE,
+     CHUNK(
+         R"({"tool_calls":[{"index":0,"id":"c1","type":"function","function":{"name":"f","arguments":"{"}}]})",
+         "nul"
+         "l") "}\n\n" CHUNK(R"({"tool_calls":[{"index":0,"function":{"arguments":"}"}}]})",
+                            "null") "}\n\n" CHUNK(R"({"tool_calls":[{"index":1,"id":"c2","type":"function","function":{"name":"g","arguments":"{}"}}]})",
+                                                  "null") "}\n\n" CHUNK("{}", "\"tool_calls\"")
+         USAGE("140", "") "}\n\n" DONE,
      "in=100 out=40 exact tool_calls f/c1 g/c2 stream"},
     {"stream that fails", true, 200,
      CHUNK(R"({"content":"Hi"})", "null") "}\n\ndata: {\"error\":{\"message\":\"x\",\"type\":\"server_error\"}}\n\n",
