@@ -4,18 +4,19 @@
  * additional data of such a call are TLS's record header, or end in it, so every hit is checked; the content type tells
  * data from handshake messages.
  *
- *   uprobe__aead_enter    a record is about to be sealed, in place: its plaintext is copied now, and offered under a stream
+ *   uprobe__aead_call     a record is about to be sealed, in place: its plaintext is copied now, and offered under a stream
  *                         of the thread, because neither connection nor socket are known here. (A cipher's context is no
  *                         name for a connection: its address is used again by the next one.)
- *   uretprobe__aead_exit  sealed: the ciphertext is remembered by its fingerprint. Opened: the plaintext belongs to the socket
+ *                         It returned. Sealed: the ciphertext is remembered by its fingerprint. Opened: the plaintext belongs to the socket
  *                         that this thread received from last.
- *   tp_btf__aead_send     finds sealed records in what is sent, whichever thread sends it, and commits their plaintext to the
+ *   aead_send     finds sealed records in what is sent, whichever thread sends it, and commits their plaintext to the
  *                         connection; gated ones close the gate.
- *   tp_btf__aead_receive  notes the socket.
+ *   aead_receive          notes the socket.
  *
  * Streams are those of connections: pn_ctx is keyed with the socket's cookie and a bit that no address of a program has.
  */
 #include "lib/aead.h"
+#include "lib/socket_hooks.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -88,41 +89,41 @@ static __always_inline bool aead_record(const struct aead_args *a, __u32 shape, 
 	return call->len == (shape == PN_SHAPE_AEAD_OPEN ? sealed - TAG_BYTES : sealed);
 }
 
-SEC("uprobe")
-int uprobe__aead_enter(struct pt_regs *regs)
+static __always_inline enum pn_session aead_enter(struct pt_regs *regs, struct pn_ctl_val *ctl, __u32 row, __u32 shape)
 {
-	struct pn_ctl_val *ctl = pn_control();
-	__u32 row = (__u32)bpf_get_attach_cookie(regs);
-	struct pn_probe_val *probe = bpf_map_lookup_elem(&pn_probe, &row);
 	struct pn_aead_call call = {.sp = regs->sp, .row = row};
 	struct aead_args a = {};
 
-	if (!pn_active(ctl) || !probe)
-		return 0;
-	__u32 shape = probe->shape;
-	if (aead_arguments(regs, shape, &a, &call) && aead_record(&a, shape, &call))
-		enter_record(ctl, &call, a.in, is_seal(shape)); /* else: a cipher for something else */
-	return 0;
+	if (!aead_arguments(regs, shape, &a, &call) || !aead_record(&a, shape, &call))
+		return PN_SKIP_RETURN; /* a cipher for something else */
+	return enter_record(ctl, &call, a.in, is_seal(shape));
 }
 
-SEC("uprobe")
-int uretprobe__aead_exit(struct pt_regs *regs)
+static __always_inline void aead_exit(struct pt_regs *regs, struct pn_ctl_val *ctl, bool seal)
 {
-	struct pn_ctl_val *ctl = pn_control();
-	__u32 row = (__u32)bpf_get_attach_cookie(regs);
-	struct pn_probe_val *probe = bpf_map_lookup_elem(&pn_probe, &row);
 	struct pn_aead_task *t = aead_task(false);
-	if (!pn_active(ctl) || !probe || !t)
-		return 0;
-	bool seal = is_seal(probe->shape);
-	struct pn_aead_call *call = leave_record(t, regs->sp, seal);
+	struct pn_aead_call *call = t ? leave_record(t, regs->sp, seal) : NULL;
 	if (!call || (__s32)regs->ax != 1)
-		return 0;
+		return;
 	if (seal)
 		sealed(t, call);
 	else
 		opened(ctl, t, call);
-	return 0;
+}
+
+SEC("uprobe")
+int uprobe__aead_call(struct pt_regs *regs)
+{
+	struct pn_ctl_val *ctl = pn_control();
+	__u32 row = (__u32)bpf_get_attach_cookie(regs);
+	struct pn_probe_val *probe = bpf_map_lookup_elem(&pn_probe, &row);
+
+	if (!pn_active(ctl) || !probe)
+		return PN_SEE_RETURN; /* these programs may have taken over by then */
+	if (!is_return(regs))
+		return aead_enter(regs, ctl, row, probe->shape);
+	aead_exit(regs, ctl, is_seal(probe->shape));
+	return PN_SKIP_RETURN;
 }
 
 /* ---- the send ------------------------------------------------------------------------------------------- */
@@ -238,14 +239,13 @@ static __noinline void commit_run(struct pn_ctl_val *ctl, const struct sock *sk,
 		explain_records(sk, w->len, w->records);
 }
 
-SEC("tp_btf/tcp_sendmsg_locked")
-int BPF_PROG(tp_btf__aead_send, const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)
+PN_SEND_PART(aead_send)
 {
 	struct pn_ctl_val *ctl = pn_control();
 	struct aead_walk w = {.vecs = 1, .tgid = bpf_get_current_pid_tgid() >> 32};
 	__u32 skip = 0;
 
-	if (!pn_active(ctl) || !bpf_map_lookup_elem(&pn_aead_proc, &w.tgid))
+	if (!ctl)
 		return 0;
 	struct pn_aead_sock *s = bpf_sk_storage_get(&pn_aead_sock, (void *)sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!s)
@@ -273,16 +273,8 @@ int BPF_PROG(tp_btf__aead_send, const struct sock *sk, const struct msghdr *msg,
 	return 0;
 }
 
-SEC("tp_btf/sock_recv_length")
-int BPF_PROG(tp_btf__aead_receive, struct sock *sk, int ret, int flags)
+PN_RECEIVE_PART(aead_receive)
 {
-	struct pn_ctl_val *ctl = pn_control();
-	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
-	if (ret <= 0 || !pn_active(ctl) || !bpf_map_lookup_elem(&pn_aead_proc, &tgid))
-		return 0;
-	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	if (family != AF_INET && family != AF_INET6)
-		return 0;
 	struct pn_aead_task *t = aead_task(true);
 	if (t && t->received.cookie != bpf_get_socket_cookie(sk))
 		describe(&t->received, sk);

@@ -3,11 +3,12 @@
  * How a TLS connection begins: the ClientHello is in the clear, whoever wrote it. It is handed to user space as it is sent, in
  * whatever pieces, together with what follows it within PN_HELLO_BYTES; user space puts it together and reads it.
  *
- *   tp_btf__first_bytes  every send. Past PN_HELLO_BYTES of a connection: four loads and out. Connections that begin with anything
- *                        else than a handshake record are left alone from their second send on.
+ *   hello_send           sends within the first PN_HELLO_BYTES of a connection. Connections that begin with anything else than
+ *                        a handshake record are left alone from their second send on.
  *   tp_btf__wire_end     what such a connection has moved, when it ends
  */
 #include "lib/records.h"
+#include "lib/socket_hooks.h"
 #include "lib/streams.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -22,7 +23,7 @@ struct hello_record {
 	__u8 bytes[PN_HELLO_BYTES];
 };
 
-/* key: 0 · value: a record that is being made · writer, reader: tp_btf__first_bytes. */
+/* key: 0 · value: a record that is being made · writer, reader: hello_send. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -114,18 +115,15 @@ static __always_inline void describe_hello(struct pn_ev_hello *ev, const struct 
 	pn_header(&ev->hdr, PN_EV_hello, 0);
 }
 
-SEC("tp_btf/tcp_sendmsg_locked")
-int BPF_PROG(tp_btf__first_bytes, const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)
+PN_SEND_PART(hello_send)
 {
 	const struct tcp_sock *tp = bpf_skc_to_tcp_sock((void *)sk);
-	__u64 offset = tp ? sent_offset(tp) : PN_HELLO_BYTES;
-	if (offset >= PN_HELLO_BYTES)
-		return 0;
 	struct pn_ctl_val *ctl = pn_control();
-	if (!pn_active(ctl))
-		return 0;
 	struct pn_sock_val *v = bpf_sk_storage_get(&pn_sock, (void *)sk, NULL, 0);
-	if (!v || v->passive || !v->fresh || v->first == PN_FIRST_OTHER)
+	if (!tp || !ctl || !v)
+		return 0;
+	__u64 offset = sent_offset(tp);
+	if (offset >= PN_HELLO_BYTES)
 		return 0;
 	if (v->first == PN_FIRST_UNSEEN && offset) { /* it began before these programs did */
 		v->first = PN_FIRST_OTHER;

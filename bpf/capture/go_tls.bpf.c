@@ -4,13 +4,14 @@
  *
  *   uprobe__go_enter    (*Conn).Write or Read begins, past its stack check. A write is copied now, provisionally if gated.
  *   uprobe__go_return   a RET of (*Conn).Read: exactly the bytes it reports are copied. Never a uretprobe: stacks move.
- *   tp_btf__go_send     a send of a goroutine that is in a Write carries its records: ties the connection to its socket and,
+ *   go_send             a send of a goroutine that is in a Write carries its records: ties the connection to its socket and,
  *                       for a gated write, closes the gate. A Write sends each record by itself, the first ones short.
- *   tp_btf__go_receive  the same tie for a goroutine in a Read.
- *
+ *   go_receive          the same tie for a goroutine in a Read.
  */
 #include "lib/gate_close.h"
 #include "lib/goroutine.h"
+#include "lib/process.h"
+#include "lib/socket_hooks.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -21,10 +22,11 @@ static __always_inline void go_observed(struct pn_ctl_val *ctl, struct pn_ctx_va
 					__u32 scope)
 {
 	struct pn_scope_val *s = pn_scope_val_of(scope);
-	struct pn_admit_val *a = direction == PN_TO_CLIENT ? admit_of(c->cookie) : NULL;
+	struct pn_admit_val *a = admit_of(c->cookie);
+	bool urgent = direction == PN_TO_CLIENT && a && a->flags & PN_ADMIT_URGENT;
 	__u64 pos = c->pos[direction];
 
-	if (ignored(c)) {
+	if (ignored_by(c, a)) {
 		pn_count(PN_STAT_IGNORED_CALLS);
 		return;
 	}
@@ -32,7 +34,7 @@ static __always_inline void go_observed(struct pn_ctl_val *ctl, struct pn_ctx_va
 	if (s && !pn_rate_ok(s, n))
 		pn_lost_rate(PN_EV_data, n);
 	else
-		emit_plaintext(c, buf, pos, n, row, direction, 0, scope, pn_wake_flags(ctl, a && (a->flags & PN_ADMIT_URGENT), n));
+		emit_plaintext(c, buf, pos, n, row, direction, 0, scope, pn_wake_flags(ctl, urgent, n));
 }
 
 static __always_inline struct pn_task_val *go_task(void)
@@ -62,9 +64,12 @@ int uprobe__go_enter(struct pt_regs *regs)
 	struct pn_go_proc_val *known = bpf_map_lookup_elem(&pn_go_proc, &key.tgid);
 	if (!known) {
 		struct pn_go_proc_val found = {.word = go_find_word(key.g)};
+		struct pn_process_val *p = process_here(true);
 		/* Not found, or no room: its sends cannot be told apart. Its plaintext is still read; a gated write stays provisional. */
-		if (!found.word || bpf_map_update_elem(&pn_go_proc, &key.tgid, &found, BPF_ANY))
+		if (!p || !found.word || bpf_map_update_elem(&pn_go_proc, &key.tgid, &found, BPF_ANY))
 			pn_count(PN_STAT_TABLE_FULL_CALLS);
+		else
+			p->go = 1;
 	}
 	struct pn_ctx_val *c = ctx_get(call.ctx, true);
 	struct pn_task_val *t = go_task();
@@ -164,12 +169,11 @@ static __always_inline struct pn_go_call *go_call(struct pn_go_key *key, __u32 r
 	return go_same_socket(proc, call->ctx, fd_of_syscall()) ? call : NULL;
 }
 
-SEC("tp_btf/tcp_sendmsg_locked")
-int BPF_PROG(tp_btf__go_send, const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)
+PN_SEND_PART(go_send)
 {
 	struct pn_ctl_val *ctl = pn_control();
 	struct pn_go_key key = {};
-	if (!pn_active(ctl))
+	if (!ctl)
 		return 0;
 	struct pn_go_call *call = go_call(&key, 0);
 	if (!call)
@@ -209,20 +213,18 @@ int BPF_PROG(tp_btf__go_send, const struct sock *sk, const struct msghdr *msg, c
 	return 0;
 }
 
-SEC("tp_btf/sock_recv_length")
-int BPF_PROG(tp_btf__go_receive, struct sock *sk, int ret, int flags)
+PN_RECEIVE_PART(go_receive)
 {
 	struct pn_ctl_val *ctl = pn_control();
 	struct pn_go_key key = {};
-	if (ret <= 0 || !pn_active(ctl))
+	if (!ctl)
 		return 0;
 	struct pn_go_call *call = go_call(&key, 1);
 	if (!call)
 		return 0;
-	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	struct pn_ctx_val *c = ctx_get(call->ctx, true);
 	struct pn_task_val *t = go_task();
-	if (!c || !t || (family != AF_INET && family != AF_INET6))
+	if (!c || !t)
 		return 0;
 	bind(c, call->ctx, sk, bpf_get_socket_cookie(sk), PN_BIND_NESTED, ctl->gating ? pn_scope_of(t, ctl) : 0);
 	return 0;

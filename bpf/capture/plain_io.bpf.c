@@ -3,14 +3,15 @@
  * Cleartext HTTP over TCP, and the closing of its gates. The bytes of a socket are the plaintext, so their position is the
  * socket's own sequence number, and nothing has to be bound.
  *
- *   tp_btf__plain_send      a send, under the socket's lock and before a byte of it is queued. Whether the socket speaks HTTP is
+ *   plain_send              a send, under the socket's lock and before a byte of it is queued. Whether the socket speaks HTTP is
  *                           decided by the first bytes that its process sends, once; then every byte is copied when it is
  *                           first offered, and a gated one closes the gate.
- *   tp_btf__plain_receive   a receive is about to return: its bytes are in the buffer that the system call names.
+ *   plain_receive           a receive is about to return: its bytes are in the buffer that the system call names.
  *
  * Only the connecting side is followed: the accepting side of a connection is nobody's request.
  */
 #include "lib/gate_close.h"
+#include "lib/socket_hooks.h"
 #include "lib/vectors.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -164,17 +165,12 @@ static __noinline void offer_plain(struct pn_ctl_val *ctl, struct pn_plain_val *
 	copy_vectors(w);
 }
 
-SEC("tp_btf/tcp_sendmsg_locked")
-int BPF_PROG(tp_btf__plain_send, const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)
+PN_SEND_PART(plain_send)
 {
 	struct pn_ctl_val *ctl = pn_control();
-	struct pn_sock_val *v;
 	struct pn_vectors w = {};
 
-	if (!pn_active(ctl))
-		return 0;
-	v = bpf_sk_storage_get(&pn_sock, (void *)sk, NULL, 0);
-	if (v && v->plain == PN_PLAIN_NEVER)
+	if (!ctl)
 		return 0;
 	bool readable = vectors_of_send(&w, msg);
 	if (!speaks_http(sk, &w, readable))
@@ -234,11 +230,10 @@ static __noinline void take_answer(struct pn_ctl_val *ctl, struct pn_plain_val *
 	p->seq[PN_TO_CLIENT] += n;
 }
 
-SEC("tp_btf/sock_recv_length")
-int BPF_PROG(tp_btf__plain_receive, struct sock *sk, int ret, int flags)
+PN_RECEIVE_PART(plain_receive)
 {
 	struct pn_ctl_val *ctl = pn_control();
-	if (ret <= 0 || flags & MSG_PEEK || !pn_active(ctl))
+	if (!ctl || flags & MSG_PEEK)
 		return 0;
 	struct pn_plain_val *p = bpf_sk_storage_get(&pn_plain, sk, NULL, 0);
 	if (!p || !p->c.cookie || asleep(p, NULL))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Processes: birth (the scope is inherited before the child runs), new program, end. Threads are not reported. */
 #include "lib/goroutine.h"
-#include "lib/sealed.h"
+#include "lib/process.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -37,7 +37,7 @@ int BPF_PROG(tp_btf__exec, struct task_struct *task, int old_pid, struct linux_b
 	struct pn_ev_exec ev = {.start_boot_ns = task->start_boottime};
 	__u32 tgid = task->tgid;
 	go_forget(tgid); /* where one Go program keeps its goroutines says nothing about the next */
-	bpf_map_delete_elem(&pn_aead_proc, &tgid);
+	bpf_task_storage_delete(&pn_process, task);
 	bpf_probe_read_kernel_str(ev.path, sizeof(ev.path), bprm->filename);
 	/* A new program may belong elsewhere: user space decides again. Wakes when asleep: its libraries are about to load. */
 	PN_EMIT(pn_events, PN_EV_exec, &ev, pn_wake_flags(ctl, true, sizeof(ev)));
@@ -70,7 +70,6 @@ int BPF_PROG(tp_btf__exit, struct task_struct *task)
 	struct pn_ev_exit ev = {.start_boot_ns = task->start_boottime, .code = task->exit_code};
 	bpf_map_delete_elem(&pn_proc, &tgid);
 	go_forget(tgid);
-	bpf_map_delete_elem(&pn_aead_proc, &tgid);
 	end_stdio(ctl, tgid);
 	PN_EMIT(pn_events, PN_EV_exit, &ev, pn_wake_flags(ctl, false, sizeof(ev)));
 	return 0;

@@ -2,11 +2,11 @@
 /*
  * The AEAD boundary of ring, below rustls; what follows a record from there on is aead_records.bpf.c's.
  *
- *   uprobe__ring_enter    a call of Algorithm.seal or .open. These are Rust functions: which argument is where is the
+ *   uprobe__ring_call     a call of Algorithm.seal or .open. These are Rust functions: which argument is where is the
  *                         compiler's choice. But the additional data are a TLS record header, and name the length of what is
  *                         sealed: a pair of words that points to such a header, and a pair of that length, are those two
  *                         slices. They are looked for at every call, which costs less than to remember where they were.
- *   uretprobe__ring_exit  sealed or opened, in place.
+ *                         It returned: sealed or opened, in place.
  */
 #include "lib/aead.h"
 
@@ -109,35 +109,27 @@ static long find_slice_inside(__u32 i, struct ring_search *r)
 	return r->slice != 0;
 }
 
-SEC("uprobe")
-int uprobe__ring_enter(struct pt_regs *regs)
+static __always_inline enum pn_session ring_enter(struct pt_regs *regs, struct pn_ctl_val *ctl, __u32 row, bool seal)
 {
-	struct pn_ctl_val *ctl = pn_control();
-	__u32 row = (__u32)bpf_get_attach_cookie(regs);
-	struct pn_probe_val *probe = bpf_map_lookup_elem(&pn_probe, &row);
 	struct pn_aead_call call = {.sp = regs->sp, .row = row};
-	struct ring_search r = {.header = WORDS};
+	struct ring_search r = {.header = WORDS, .seal = seal};
 
-	if (!pn_active(ctl) || !probe)
-		return 0;
-	r.seal = probe->shape == PN_SHAPE_RING_SEAL;
 	words_of_call(regs, r.word);
 	bpf_loop(WORDS, find_header, &r, 0);
 	if (r.header == WORDS)
-		return 0; /* a cipher for something else */
+		return PN_SKIP_RETURN; /* a cipher for something else */
 	bpf_loop(WORDS, find_slice, &r, 0);
 	if (!r.slice)
 		bpf_loop(WORDS, find_slice_inside, &r, 0);
 	if (!r.slice)
-		return 0;
+		return PN_SKIP_RETURN;
 	call.out = r.slice;
 	call.len = r.plain;
 	call.type = r.type;
 	call.print_at = r.print_at;
-	if (r.seal && !r.type && bpf_probe_read_user(&call.type, 1, (const void *)(r.slice + r.plain)))
-		return 0;
-	enter_record(ctl, &call, r.slice, r.seal);
-	return 0;
+	if (seal && !r.type && bpf_probe_read_user(&call.type, 1, (const void *)(r.slice + r.plain)))
+		return PN_SKIP_RETURN;
+	return enter_record(ctl, &call, r.slice, seal);
 }
 
 /*
@@ -162,19 +154,12 @@ static __always_inline void sealed_short(struct pt_regs *regs, struct pn_aead_ta
 	}
 }
 
-SEC("uprobe")
-int uretprobe__ring_exit(struct pt_regs *regs)
+static __always_inline void ring_exit(struct pt_regs *regs, struct pn_ctl_val *ctl, bool seal)
 {
-	struct pn_ctl_val *ctl = pn_control();
-	__u32 row = (__u32)bpf_get_attach_cookie(regs);
-	struct pn_probe_val *probe = bpf_map_lookup_elem(&pn_probe, &row);
 	struct pn_aead_task *t = aead_task(false);
-	if (!pn_active(ctl) || !probe || !t)
-		return 0;
-	bool seal = probe->shape == PN_SHAPE_RING_SEAL;
-	struct pn_aead_call *call = leave_record(t, regs->sp, seal);
+	struct pn_aead_call *call = t ? leave_record(t, regs->sp, seal) : NULL;
 	if (!call)
-		return 0;
+		return;
 	__u64 bytes = call->len + (call->print_at ? 1 : 0); /* of ciphertext: the type is sealed with the data */
 	if (!seal)
 		opened(ctl, t, call);
@@ -182,5 +167,20 @@ int uretprobe__ring_exit(struct pt_regs *regs)
 		sealed(t, call);
 	else
 		sealed_short(regs, t, call, bytes);
-	return 0;
+}
+
+SEC("uprobe")
+int uprobe__ring_call(struct pt_regs *regs)
+{
+	struct pn_ctl_val *ctl = pn_control();
+	__u32 row = (__u32)bpf_get_attach_cookie(regs);
+	struct pn_probe_val *probe = bpf_map_lookup_elem(&pn_probe, &row);
+
+	if (!pn_active(ctl) || !probe)
+		return PN_SEE_RETURN; /* these programs may have taken over by then */
+	bool seal = probe->shape == PN_SHAPE_RING_SEAL;
+	if (!is_return(regs))
+		return ring_enter(regs, ctl, row, seal);
+	ring_exit(regs, ctl, seal);
+	return PN_SKIP_RETURN;
 }

@@ -16,6 +16,8 @@ int sockops__established(struct bpf_sock_ops *ops)
 	if (v) {
 		v->passive = passive;
 		v->fresh = 1;
+		if (passive)
+			v->plain = PN_PLAIN_NEVER;
 	}
 	return 1;
 }

@@ -2,12 +2,13 @@
 /*
  * Plaintext of TLS libraries, and the closing of gates.
  *
- *   uprobe__tls_enter       a write or read call begins. Gated writes: the plaintext is copied *now* (copied on return, a
- *                           request larger than the send buffer would deadlock), provisionally.
- *   uretprobe__tls_exit     it returned. Observed calls: exactly the bytes it reports are copied.
- *   tp_btf__tcp_sendmsg     the thread's next TLS send, under the socket's lock and before a byte is queued: ties the TLS
+ *   uprobe__tls_call        a write or read call begins. Gated writes: the plaintext is copied *now* (copied on return, a
+ *                           request larger than the send buffer would deadlock), provisionally. Calls of connections that
+ *                           are ignored end here: their return is not probed.
+ *                           It returned. Observed calls: exactly the bytes it reports are copied.
+ *   tls_send                the thread's next TLS send, under the socket's lock and before a byte is queued: ties the TLS
  *                           context to its socket and, for a gated write, closes the gate at write_seq. One step.
- *   tp_btf__sock_recv       ties contexts whose first call is a read, from inside it or from the receive before it.
+ *   tls_receive             ties contexts whose first call is a read, from inside it or from the receive before it.
  *
  * A write inside a write (SSL_write over ssl_write_internal, TLS in TLS) is one call: the outermost counts. A write inside a
  * read is a call of its own: callbacks of the library may run any code of the program. Libraries that
@@ -15,6 +16,7 @@
  * a fingerprint of the ciphertext, taken where the library hands it on (the write of its BIO), that the send is recognised by.
  */
 #include "lib/gate_close.h"
+#include "lib/socket_hooks.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -35,41 +37,62 @@ static __always_inline void withdraw(const struct pn_ctx_val *c, const struct pn
 	PN_EMIT(pn_verdicts, PN_EV_withdraw, &ev, BPF_RB_NO_WAKEUP);
 }
 
-SEC("uprobe")
-int uprobe__tls_enter(struct pt_regs *regs)
+/*
+ * A call that nobody wants to know of: its connection is ignored. One in PN_LOOK_AGAIN is followed all the same, because a
+ * context may be given another connection (SSL_clear); where it is not told when contexts end, all are.
+ */
+#define PN_LOOK_AGAIN 16
+
+static __always_inline bool of_no_interest(__u64 ctx, const struct pn_probe_val *probe)
 {
-	struct pn_ctl_val *ctl = pn_control();
-	if (!pn_active(ctl))
-		return 0;
-	__u32 row = (__u32)bpf_get_attach_cookie(regs);
-	struct pn_probe_val *probe = bpf_map_lookup_elem(&pn_probe, &row);
-	if (!probe || !probe->shape)
-		return 0;
-	struct pn_task_val *t =
-		bpf_task_storage_get(&pn_task, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!t) {
-		pn_count(PN_STAT_TASK_STORAGE_FAILED);
-		return 0;
+	struct pn_ctx_val *c = probe->flags & PN_PROBE_ENDS_TOLD ? ctx_get(ctx, false) : NULL;
+	if (!c || !ignored(c) || !(++c->passed % PN_LOOK_AGAIN))
+		return false;
+	pn_count(PN_STAT_IGNORED_CALLS);
+	return true;
+}
+
+/* The plaintext of a gated write is offered now. A retry of a write whose gate has closed offers nothing. */
+static __always_inline void offer_gated(struct pn_call *call, __u32 scope)
+{
+	struct pn_ctx_val *c = ctx_get(call->ctx, true);
+	if (!c || ignored(c))
+		return;
+	call->stream = c->stream;
+	if (c->retry_len && c->retry_len == call->len) {
+		call->gated = CALL_CONTINUED;
+		pn_count(PN_STAT_GATE_CONTINUED);
+		return;
 	}
-	if (probe->shape == PN_SHAPE_FREE) {
-		struct pn_ctx_key key = {.ctx = regs->di, .tgid = bpf_get_current_pid_tgid() >> 32};
-		bpf_map_delete_elem(&pn_ctx, &key);
-		return 0;
-	}
-	if (probe->shape == PN_SHAPE_RECORD) {
-		if (t->write.sp && regs->sp < t->write.sp && !t->write.print)
-			t->write.print = print_of((const __u8 *)regs->si);
-		return 0;
-	}
+	/* A retry of another length begins where the first attempt began: user space drops what it has seen by position. */
+	call->pos = c->retry_len ? c->retry_pos : c->pos[PN_TO_SERVER];
+	call->gated = CALL_GATED;
+	emit_plaintext(c, call->buf, call->pos, call->len, call->row, PN_TO_SERVER, PN_DATA_PROVISIONAL, scope, 0);
+}
+
+static __always_inline enum pn_session tls_enter(struct pt_regs *regs, struct pn_ctl_val *ctl, __u32 row,
+						 const struct pn_probe_val *probe, struct pn_task_val *t)
+{
 	__u8 shape = (__u8)probe->shape;
 	if (shape == PN_SHAPE_READ_FLAGS_RET) {
 		if (regs->cx & PN_FLAG_PEEK)
-			return 0; /* read again later */
+			return PN_SKIP_RETURN; /* read again later */
 		shape = PN_SHAPE_READ_RET;
 	}
-	struct pn_call *call = is_write(shape) ? &t->write : &t->read;
+	bool write = is_write(shape);
+	struct pn_call *call = write ? &t->write : &t->read;
+
 	if (call->sp && regs->sp < call->sp)
-		return 0; /* inside a probed call of the same direction already */
+		return PN_SKIP_RETURN; /* inside a probed call of the same direction already */
+	call->sp = 0;
+	/* f(ctx, buf, int len): the upper half of the register is not part of the argument. */
+	__u64 len = shape == PN_SHAPE_WRITE_RET || shape == PN_SHAPE_READ_RET ? (__u32)regs->dx : regs->dx;
+	__u32 scope = ctl->gating && write && len ? pn_scope_of(t, ctl) : 0;
+	struct pn_scope_val *s = ctl->gating && write && len ? pn_scope_val_of(scope) : NULL;
+	bool gated = s && s->mode != PN_MODE_OBSERVE;
+	if (!gated && of_no_interest(regs->di, probe))
+		return PN_SKIP_RETURN;
+
 	call->ctx = regs->di;
 	call->buf = regs->si;
 	__u64 fourth = regs->cx, fifth = regs->r8;
@@ -78,33 +101,14 @@ int uprobe__tls_enter(struct pt_regs *regs)
 	call->out = shape == PN_SHAPE_WRITE_FLAGS_OUT ? fifth : fourth;
 	call->row = row;
 	call->shape = shape;
-	/* f(ctx, buf, int len): the upper half of the register is not part of the argument. */
-	call->len = call->shape == PN_SHAPE_WRITE_RET || call->shape == PN_SHAPE_READ_RET ? (__u32)regs->dx : regs->dx;
+	call->len = len;
 	call->gated = CALL_OBSERVED;
 	call->sent = 0;
 	call->print = 0;
 	call->sp = regs->sp;
-	if (!ctl->gating || !is_write(call->shape) || !call->len)
-		return 0;
-
-	__u32 scope = pn_scope_of(t, ctl);
-	struct pn_scope_val *s = pn_scope_val_of(scope);
-	if (!s || s->mode == PN_MODE_OBSERVE)
-		return 0;
-	struct pn_ctx_val *c = ctx_get(call->ctx, true);
-	if (!c || ignored(c))
-		return 0;
-	call->stream = c->stream;
-	if (c->retry_len && c->retry_len == call->len) {
-		call->gated = CALL_CONTINUED;
-		pn_count(PN_STAT_GATE_CONTINUED);
-		return 0;
-	}
-	/* A retry of another length begins where the first attempt began: user space drops what it has seen by position. */
-	call->pos = c->retry_len ? c->retry_pos : c->pos[PN_TO_SERVER];
-	call->gated = CALL_GATED;
-	emit_plaintext(c, call->buf, call->pos, call->len, call->row, PN_TO_SERVER, PN_DATA_PROVISIONAL, scope, 0);
-	return 0;
+	if (gated)
+		offer_gated(call, scope);
+	return PN_SEE_RETURN;
 }
 
 /* How many bytes the call moved; 0 when none. */
@@ -191,7 +195,8 @@ static __always_inline void finish_observed(struct pn_task_val *t, struct pn_cal
 			bind_to(c, call->ctx, &t->received, PN_BIND_ADJACENT, ctl->gating ? pn_scope_of(t, ctl) : 0);
 		t->note_receives = 1;
 	}
-	if (ignored(c)) {
+	struct pn_admit_val *a = admit_of(c->cookie);
+	if (ignored_by(c, a)) {
 		pn_count(PN_STAT_IGNORED_CALLS);
 		return;
 	}
@@ -200,29 +205,21 @@ static __always_inline void finish_observed(struct pn_task_val *t, struct pn_cal
 
 	__u32 scope = ctl->gating ? pn_scope_of(t, ctl) : 0;
 	struct pn_scope_val *s = pn_scope_val_of(scope);
-	struct pn_admit_val *a = direction == PN_TO_CLIENT ? admit_of(c->cookie) : NULL;
+	bool urgent = direction == PN_TO_CLIENT && a && a->flags & PN_ADMIT_URGENT;
 	if (s && !pn_rate_ok(s, n))
 		pn_lost_rate(PN_EV_data, n);
 	else
-		emit_plaintext(c, call->buf, pos, n, call->row, direction, 0, scope, pn_wake_flags(ctl, a && (a->flags & PN_ADMIT_URGENT), n));
+		emit_plaintext(c, call->buf, pos, n, call->row, direction, 0, scope, pn_wake_flags(ctl, urgent, n));
 	if (direction == PN_TO_SERVER && !call->sent && !c->cookie)
 		remember(t, call, c, pos, n, false);
 }
 
-SEC("uprobe")
-int uretprobe__tls_exit(struct pt_regs *regs)
+static __always_inline void tls_exit(struct pt_regs *regs, struct pn_ctl_val *ctl, const struct pn_probe_val *probe,
+				     struct pn_task_val *t)
 {
-	struct pn_ctl_val *ctl = pn_control();
-	if (!pn_active(ctl))
-		return 0;
-	__u32 row = (__u32)bpf_get_attach_cookie(regs);
-	struct pn_probe_val *probe = bpf_map_lookup_elem(&pn_probe, &row);
-	struct pn_task_val *t = bpf_task_storage_get(&pn_task, bpf_get_current_task_btf(), NULL, 0);
-	if (!probe || !t)
-		return 0;
 	struct pn_call *call = is_write((__u8)probe->shape) ? &t->write : &t->read;
 	if (!call->sp || regs->sp <= call->sp)
-		return 0; /* the return of a nested call: the stack is still below the outermost one */
+		return; /* the return of a nested call: the stack is still below the outermost one */
 	__u64 n = call_result(call, regs->ax);
 	if (call->gated) {
 		struct pn_ctx_val *c = ctx_get(call->ctx, false);
@@ -232,7 +229,42 @@ int uretprobe__tls_exit(struct pt_regs *regs)
 		finish_observed(t, call, ctl, n);
 	}
 	call->sp = 0;
-	return 0;
+}
+
+static __always_inline void note_record(struct pn_task_val *t, struct pt_regs *regs)
+{
+	if (t->write.sp && regs->sp < t->write.sp && !t->write.print)
+		t->write.print = print_of((const __u8 *)regs->si);
+}
+
+SEC("uprobe")
+int uprobe__tls_call(struct pt_regs *regs)
+{
+	struct pn_ctl_val *ctl = pn_control();
+	if (!pn_active(ctl))
+		return PN_SEE_RETURN; /* these programs may have taken over by then */
+	__u32 row = (__u32)bpf_get_attach_cookie(regs);
+	struct pn_probe_val *probe = bpf_map_lookup_elem(&pn_probe, &row);
+	if (!probe || !probe->shape)
+		return PN_SKIP_RETURN;
+	if (probe->shape == PN_SHAPE_FREE) {
+		struct pn_ctx_key key = {.ctx = regs->di, .tgid = bpf_get_current_pid_tgid() >> 32};
+		bpf_map_delete_elem(&pn_ctx, &key);
+		return PN_SKIP_RETURN;
+	}
+	struct pn_task_val *t =
+		bpf_task_storage_get(&pn_task, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!t) {
+		pn_count(PN_STAT_TASK_STORAGE_FAILED);
+		return PN_SKIP_RETURN;
+	}
+	if (probe->shape == PN_SHAPE_RECORD)
+		note_record(t, regs);
+	else if (!is_return(regs))
+		return tls_enter(regs, ctl, row, probe, t);
+	else
+		tls_exit(regs, ctl, probe, t);
+	return PN_SKIP_RETURN;
 }
 
 /* ---- the send that follows ------------------------------------------------------------------------------ */
@@ -322,17 +354,11 @@ static __always_inline void send_after_call(struct pn_task_val *t, struct pn_ctl
 	best->len = 0;
 }
 
-SEC("tp_btf/tcp_sendmsg_locked")
-int BPF_PROG(tp_btf__tcp_sendmsg, const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)
+PN_SEND_PART(tls_send)
 {
 	struct pn_ctl_val *ctl = pn_control();
-	if (!pn_active(ctl))
-		return 0;
 	struct pn_task_val *t = bpf_task_storage_get(&pn_task, bpf_get_current_task_btf(), NULL, 0);
-	if (!t)
-		return 0; /* this thread never made a TLS call */
-	__u64 pending = t->pending[0].len | t->pending[1].len | t->pending[2].len | t->pending[3].len;
-	if (!t->write.sp && !pending)
+	if (!ctl || !t)
 		return 0;
 	__u64 cookie = bpf_get_socket_cookie((void *)sk);
 	if (!ctl->gating && t->write.sp) { /* the common case: nothing to learn from the records */
@@ -346,25 +372,18 @@ int BPF_PROG(tp_btf__tcp_sendmsg, const struct sock *sk, const struct msghdr *ms
 	walk_records(msg, r);
 	if (r->tls && t->write.sp)
 		send_in_call(t, ctl, sk, cookie, r);
-	else if (r->tls && pending)
+	else if (r->tls)
 		send_after_call(t, ctl, sk, cookie, r);
 	return 0;
 }
 
-SEC("tp_btf/sock_recv_length")
-int BPF_PROG(tp_btf__sock_recv, struct sock *sk, int ret, int flags)
+PN_RECEIVE_PART(tls_receive)
 {
 	struct pn_ctl_val *ctl = pn_control();
-	if (ret <= 0 || !pn_active(ctl))
-		return 0;
 	struct pn_task_val *t = bpf_task_storage_get(&pn_task, bpf_get_current_task_btf(), NULL, 0);
-	bool reading = t && t->read.sp && !t->write.sp;
-	if (!t || (!reading && !t->note_receives))
+	if (!ctl || !t)
 		return 0;
-	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	if (family != AF_INET && family != AF_INET6)
-		return 0;
-	if (!reading) {
+	if (!tls_reads(t)) {
 		t->received.len = (__u32)ret;
 		if (t->received.cookie != bpf_get_socket_cookie(sk))
 			describe(&t->received, sk);

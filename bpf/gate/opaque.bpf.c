@@ -6,11 +6,11 @@
  * key updates), closes the gate until user space admits the connection as a whole. Cleartext counts only towards known AI
  * endpoints.
  *
- *   tp_btf__opaque   every send of a task in such a scope, under the socket's lock, before a byte is queued
- *
- * Listed after capture/: what is seen must be explained before it is accounted for.
+ *   opaque_send      every send while there is such a scope, under the socket's lock, before a byte is queued; after the parts
+ *                    that see plaintext: what is seen must be explained before it is accounted for
  */
 #include "lib/gate_close.h"
+#include "lib/socket_hooks.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -172,11 +172,10 @@ static __always_inline void follow_handshake(struct pn_sock_val *v, const struct
 	v->talking = w.at.talking;
 }
 
-SEC("tp_btf/tcp_sendmsg_locked")
-int BPF_PROG(tp_btf__opaque, const struct sock *sk, const struct msghdr *msg, const struct sk_buff *skb, int size_goal)
+PN_SEND_PART(opaque_send)
 {
 	struct pn_ctl_val *ctl = pn_control();
-	if (!pn_active(ctl) || !(ctl->gating & PN_GATING_OPAQUE))
+	if (!ctl)
 		return 0;
 	struct pn_task_val *t =
 		bpf_task_storage_get(&pn_task, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);

@@ -3,6 +3,7 @@
 #ifndef PENSTOCK_AEAD_H
 #define PENSTOCK_AEAD_H
 
+#include "lib/process.h"
 #include "lib/sealed.h"
 
 #define OF_SOCKET (1ull << 63)
@@ -46,29 +47,25 @@ static __always_inline void offer(struct pn_ctl_val *ctl, struct pn_aead_task *t
 }
 
 /* A call begins: an outer one of the same kind on this thread is the same record. `in`: plaintext of a seal. */
-static __always_inline void enter_record(struct pn_ctl_val *ctl, struct pn_aead_call *call, __u64 in, bool seal)
+static __always_inline enum pn_session enter_record(struct pn_ctl_val *ctl, struct pn_aead_call *call, __u64 in, bool seal)
 {
-	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
 	struct pn_aead_task *t = aead_task(true);
-	__u8 yes = 1;
+	struct pn_process_val *p = process_here(true);
 
-	if (!t)
-		return;
-	if (!bpf_map_lookup_elem(&pn_aead_proc, &tgid))
-		bpf_map_update_elem(&pn_aead_proc, &tgid, &yes, BPF_ANY);
-	if (!seal) {
-		if (!t->open.sp || call->sp >= t->open.sp)
-			t->open = *call;
-		return;
+	if (!t || !p)
+		return PN_SKIP_RETURN;
+	p->seals = 1;
+	struct pn_aead_call *outer = seal ? &t->seal : &t->open;
+	if (outer->sp && call->sp < outer->sp)
+		return PN_SKIP_RETURN;
+	if (seal && (call->type != TYPE_DATA || !call->len)) {
+		outer->sp = 0;
+		return PN_SKIP_RETURN;
 	}
-	if (t->seal.sp && call->sp < t->seal.sp)
-		return;
-	if (call->type != TYPE_DATA || !call->len) {
-		t->seal.sp = 0;
-		return;
-	}
-	offer(ctl, t, call, in);
-	t->seal = *call;
+	if (seal)
+		offer(ctl, t, call, in);
+	*outer = *call;
+	return PN_SEE_RETURN;
 }
 
 /* The call that returns; NULL: one inside of it. */

@@ -138,6 +138,17 @@ struct pn_tcp {
 	__be16 window, check, urg_ptr;
 };
 
+/*
+ * What a program of a uprobe session (6.13, d920179b3d4c) says at the entry of a call: whether it wants to see the return.
+ * Without that the return costs nothing.
+ */
+enum pn_session { PN_SEE_RETURN = 0, PN_SKIP_RETURN = 1 };
+
+static __always_inline bool is_return(struct pt_regs *regs)
+{
+	return regs->ip != bpf_get_func_ip(regs);
+}
+
 /* 6.16 (a498ee7576de): any length of user memory into a dynptr in one call. */
 extern int bpf_probe_read_user_dynptr(const struct bpf_dynptr *ptr, __u32 off, __u32 size, const void *unsafe_ptr) __ksym __weak;
 

@@ -96,7 +96,7 @@ struct pn_ctx_val {
 	__u64 retry_len;    /* … and had this length; 0: none                                               */
 	__u64 leased_at;    /* where the answers stood, plus one, when a write last passed on a lease        */
 	__u32 server;       /* the process is the accepting side: not an agent's request                    */
-	__u32 _pad0;
+	__u32 passed;       /* calls that were of no interest                                               */
 };
 
 /* key: TLS context in a process · value: pn_ctx_val · writer, reader: tls_calls, sock_life · full: observed call lost and

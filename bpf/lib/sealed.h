@@ -28,17 +28,6 @@ struct {
 	PN_PINNED;
 } pn_sealed SEC(".maps") __weak;
 
-/* key: tgid of a process that sealed TLS records · value: unused · writer: aead_records, proc_life (deletes) · reader:
- * aead_records · full: its sends are not looked at, in strict scopes they are opaque · miss: nothing to look for. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, PN_MAX_PROCS);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u32);
-	__type(value, __u8);
-	PN_PINNED;
-} pn_aead_proc SEC(".maps") __weak;
-
 struct pn_aead_call {        /* the outermost seal, or open, in flight on this thread                       */
 	__u64 sp;            /* as in pn_call                                                               */
 	__u64 out, out_len;  /* ciphertext of a seal, plaintext of an open; pointer to its length, or 0     */

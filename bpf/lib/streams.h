@@ -13,6 +13,17 @@ static __always_inline __u64 new_stream(void)
 	return n ? ((__u64)(bpf_get_smp_processor_id() + 1) << 48 | (__sync_fetch_and_add(n, 1) + 1)) : 0;
 }
 
+/* The thread is in a TLS write, or ciphertext of one waits in memory for its send. */
+static __always_inline bool tls_writes(const struct pn_task_val *t)
+{
+	return t->write.sp | t->pending[0].len | t->pending[1].len | t->pending[2].len | t->pending[3].len;
+}
+
+static __always_inline bool tls_reads(const struct pn_task_val *t)
+{
+	return t->read.sp && !t->write.sp;
+}
+
 static __always_inline struct pn_ctx_val *ctx_get(__u64 ctx, bool create)
 {
 	struct pn_ctx_key key = {.ctx = ctx, .tgid = bpf_get_current_pid_tgid() >> 32};
@@ -105,10 +116,14 @@ static __always_inline void bind(struct pn_ctx_val *c, __u64 ctx, const struct s
 }
 
 /* Nobody is interested: the accepting side of a connection, or one that carries no AI traffic. */
+static __always_inline bool ignored_by(const struct pn_ctx_val *c, const struct pn_admit_val *a)
+{
+	return c->server || (a && (a->flags & PN_ADMIT_IGNORE));
+}
+
 static __always_inline bool ignored(const struct pn_ctx_val *c)
 {
-	struct pn_admit_val *a = admit_of(c->cookie);
-	return c->server || (a && (a->flags & PN_ADMIT_IGNORE));
+	return ignored_by(c, c->server ? NULL : admit_of(c->cookie));
 }
 
 /* Bytes of a stream from a program's buffer: into the verdict ring when they are provisional, else with `wake` flags. */

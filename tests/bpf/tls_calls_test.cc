@@ -86,6 +86,36 @@ TEST_F(TlsCalls, ADetachedImageLeavesNothingAndItsRowsServeOthers) {
   EXPECT_TRUE(wait_for([&] { return seen_.plaintext(pair.cookie, PN_TO_SERVER) == "still seen"; }));
 }
 
+TEST_F(TlsCalls, CallsOfAnIgnoredConnectionAreCountedAndNotCopied) {
+  Pair pair;
+  pair.handshake();
+  pair.write("first, ");
+  ASSERT_TRUE(wait_for([&] { return seen_.plaintext(pair.cookie, PN_TO_SERVER) == "first, "; }));
+  ASSERT_TRUE(gate_->admit(pair.cookie, 0, PN_ADMIT_IGNORE));
+  const auto ignored = [&] { return kernel_->read_counters().stats[PN_STAT_IGNORED_CALLS]; };
+  const std::uint64_t before = ignored();
+  for (int i = 0; i < 40; ++i) pair.write("nothing of interest");
+  EXPECT_EQ(ignored() - before, 40u);
+  ASSERT_TRUE(gate_->admit(pair.cookie, 0, 0));
+  pair.write("seen again");
+  EXPECT_TRUE(wait_for([&] { return seen_.plaintext(pair.cookie, PN_TO_SERVER) == "first, seen again"; }));
+}
+
+TEST_F(TlsCalls, AnIgnoredContextThatIsGivenAnotherConnectionIsNoticed) {
+  Pair first, second;
+  first.handshake();
+  first.write("nothing of interest");
+  ASSERT_TRUE(wait_for([&] { return !seen_.binds.empty(); }));
+  ASSERT_TRUE(gate_->admit(first.cookie, 0, PN_ADMIT_IGNORE));
+  std::swap(first.client, second.client);
+  SSL_set_quiet_shutdown(second.client.get(), 1);
+  SSL_shutdown(second.client.get());
+  ASSERT_EQ(SSL_clear(second.client.get()), 1);
+  second.handshake();
+  for (int i = 0; i < 16; ++i) second.write("x");
+  EXPECT_TRUE(wait_for([&] { return seen_.plaintext(second.cookie, PN_TO_SERVER).ends_with("x"); }));
+}
+
 TEST_F(TlsCalls, ObservesBothDirectionsAndNamesTheSocket) {
   Pair pair;
   pair.handshake();

@@ -112,30 +112,30 @@ std::uint32_t shape_of(locators::CallShape shape) {
   return PN_SHAPE_NONE;  // a plan of another version
 }
 
-// The programs for the entry and for the return of a call of this shape.
-struct ProbePrograms {
-  bpf_program* entry;
-  bpf_program* exit;  // null: no return is probed
-};
-
-ProbePrograms programs_of(std::uint32_t shape, const penstock_bpf& s) {
+bpf_program* program_of(std::uint32_t shape, const penstock_bpf& s) {
   switch (shape) {
     case PN_SHAPE_GO_WRITE:
     case PN_SHAPE_GO_READ:
-      return {s.progs.uprobe__go_enter, nullptr};
+      return s.progs.uprobe__go_enter;
     case PN_SHAPE_GO_READ_RETURN:
-      return {s.progs.uprobe__go_return, nullptr};
+      return s.progs.uprobe__go_return;
     case PN_SHAPE_AEAD_SEAL:
     case PN_SHAPE_AEAD_SEAL_SCATTER:
     case PN_SHAPE_AEAD_OPEN:
     case PN_SHAPE_AEAD_OPEN_GATHER:
-      return {s.progs.uprobe__aead_enter, s.progs.uretprobe__aead_exit};
+      return s.progs.uprobe__aead_call;
     case PN_SHAPE_RING_SEAL:
     case PN_SHAPE_RING_OPEN:
-      return {s.progs.uprobe__ring_enter, s.progs.uretprobe__ring_exit};
+      return s.progs.uprobe__ring_call;
     default:
-      return {s.progs.uprobe__tls_enter, s.progs.uretprobe__tls_exit};
+      return s.progs.uprobe__tls_call;
   }
+}
+
+// Go's stacks move: nothing of it is probed on return.
+ProbeAt probed_at(const bpf_program* program, const penstock_bpf& s) {
+  return program == s.progs.uprobe__go_enter || program == s.progs.uprobe__go_return ? ProbeAt::kEntry
+                                                                                     : ProbeAt::kSession;
 }
 
 }  // namespace
@@ -160,8 +160,8 @@ struct Kernel::Impl {
     Attached& operator=(Attached&&) = delete;
     ~Attached() {
       if (kernel_ == nullptr || kernel_->ending) return;
-      // Entries first: a call that is entered unseen is ignored, one that seems never to return is not. The pin goes
-      // last: then the kernel lets go in the background, where closing the last descriptor waits for all processors.
+      // The pin goes last: then the kernel lets go in the background, where closing the last descriptor waits for all
+      // processors.
       while (!links_.empty()) {
         links_.pop_back();
         unlink(pins_.back().c_str());
@@ -278,8 +278,10 @@ base::Result<> Kernel::Impl::open_and_load() {
   }
   bpf_program* each = nullptr;
   bpf_object__for_each_program(each, skeleton->obj) {
-    if (bpf_program__type(each) == BPF_PROG_TYPE_KPROBE)
-      bpf_program__set_expected_attach_type(each, static_cast<bpf_attach_type>(kTraceUprobeMulti));
+    if (bpf_program__type(each) != BPF_PROG_TYPE_KPROBE) continue;
+    const bool session = probed_at(each, *skeleton) == ProbeAt::kSession;
+    bpf_program__set_expected_attach_type(
+        each, static_cast<bpf_attach_type>(session ? kTraceUprobeSession : kTraceUprobeMulti));
   }
   if (const int err = penstock_bpf__load(skeleton.get()); err != 0) {
     if (err == -EPERM)
@@ -345,33 +347,28 @@ base::Result<> Kernel::attach(const Image& image, const locators::AttachPlan& pl
   struct Probes {
     std::vector<std::uint64_t> offsets, rows;
   };
-  std::map<bpf_program*, Probes> entries, exits;
+  std::map<bpf_program*, Probes> probes;
+  const bool ends_told = std::any_of(plan.sites.begin(), plan.sites.end(),
+                                     [](const auto& site) { return site.shape == locators::CallShape::kTlsFree; });
   Impl::Attached attached(k);
   for (const locators::ProbeSite& site : plan.sites) {
-    const pn_probe_val value{shape_of(site.shape), 0};
+    const pn_probe_val value{shape_of(site.shape), ends_told ? std::uint32_t{PN_PROBE_ENDS_TOLD} : 0U};
     if (value.shape == PN_SHAPE_NONE) continue;
     const std::uint32_t row = attached.take_row();
     if (bpf_map_update_elem(bpf_map__fd(k.skeleton->maps.pn_probe), &row, &value, BPF_ANY) != 0)
       return base::errno_error(errno, "write pn_probe");
-    const ProbePrograms programs = programs_of(value.shape, *k.skeleton);
-    Probes& entry = entries[programs.entry];
-    entry.offsets.push_back(site.entry_offset);
-    entry.rows.push_back(row);
-    if (site.return_offset == 0 || programs.exit == nullptr) continue;
-    Probes& exit = exits[programs.exit];
-    exit.offsets.push_back(site.return_offset);
-    exit.rows.push_back(row);
+    Probes& sites = probes[program_of(value.shape, *k.skeleton)];
+    sites.offsets.push_back(site.entry_offset);
+    sites.rows.push_back(row);
   }
-  if (entries.empty())
+  if (probes.empty())
     return Error{ErrorCode::kUnsupported, 0, plan.runtime + ": its calls have a shape that is not captured", ""};
   const std::string name = std::to_string(image.dev) + "-" + std::to_string(image.ino) + "-" + plan.runtime;
-  // Returns first: an entry whose return is not probed would be taken for a call in flight.
-  for (const bool on_return : {true, false})
-    for (const auto& [program, probes] : on_return ? exits : entries) {
-      PN_TRY(base::Fd link,
-             attach_uprobe_multi(bpf_program__fd(program), image.path, probes.offsets, probes.rows, on_return));
-      PN_CHECK(attached.pin(std::move(link), std::string(bpf_program__name(program)) + "-" + name));
-    }
+  for (const auto& [program, sites] : probes) {
+    PN_TRY(base::Fd link, attach_uprobe_multi(bpf_program__fd(program), image.path, sites.offsets, sites.rows,
+                                              probed_at(program, *k.skeleton)));
+    PN_CHECK(attached.pin(std::move(link), std::string(bpf_program__name(program)) + "-" + name));
+  }
   k.images.emplace(key, std::move(attached));
   return {};
 }

@@ -33,15 +33,15 @@ static_assert(sizeof(LinkCreate) == 64);
 
 base::Result<base::Fd> attach_uprobe_multi(int program_fd, const std::string& path,
                                            std::span<const std::uint64_t> offsets,
-                                           std::span<const std::uint64_t> cookies, bool on_return) {
+                                           std::span<const std::uint64_t> cookies, ProbeAt at) {
   LinkCreate attr{};
   attr.program_fd = static_cast<std::uint32_t>(program_fd);
-  attr.attach_type = kTraceUprobeMulti;
+  attr.attach_type = at == ProbeAt::kSession ? kTraceUprobeSession : kTraceUprobeMulti;
   attr.path = reinterpret_cast<std::uint64_t>(path.c_str());
   attr.offsets = reinterpret_cast<std::uint64_t>(offsets.data());
   attr.cookies = reinterpret_cast<std::uint64_t>(cookies.data());
   attr.count = static_cast<std::uint32_t>(offsets.size());
-  attr.multi_flags = on_return ? kReturnFlag : 0;
+  attr.multi_flags = at == ProbeAt::kReturn ? kReturnFlag : 0;
   const long fd = syscall(SYS_bpf, BPF_LINK_CREATE, &attr, sizeof attr);
   if (fd < 0) return base::errno_error(errno, "probe " + path);
   return base::Fd(static_cast<int>(fd));

@@ -11,11 +11,19 @@
 
 namespace penstock::capture {
 
-inline constexpr std::uint32_t kTraceUprobeMulti = 48;  // enum bpf_attach_type BPF_TRACE_UPROBE_MULTI
+// enum bpf_attach_type, which is also what a program has to be loaded for.
+inline constexpr std::uint32_t kTraceUprobeMulti = 48;    // BPF_TRACE_UPROBE_MULTI
+inline constexpr std::uint32_t kTraceUprobeSession = 57;  // BPF_TRACE_UPROBE_SESSION, kernel 6.13
 
-// offsets[i] is reported to the program as attach cookie cookies[i]. `on_return`: run when the function returns.
+enum class ProbeAt {
+  kEntry,
+  kReturn,   // of the function that begins at the offset
+  kSession,  // both, by one program; at the entry it says whether it wants the return
+};
+
+// offsets[i] is reported to the program as attach cookie cookies[i].
 base::Result<base::Fd> attach_uprobe_multi(int program_fd, const std::string& path,
                                            std::span<const std::uint64_t> offsets,
-                                           std::span<const std::uint64_t> cookies, bool on_return);
+                                           std::span<const std::uint64_t> cookies, ProbeAt at);
 
 }  // namespace penstock::capture

@@ -19,7 +19,7 @@
 #define PN_WIRE(type, n) _Static_assert(sizeof(struct type) == (n), #type)
 #endif
 
-#define PN_WIRE_VERSION 7
+#define PN_WIRE_VERSION 8
 
 /*
  * Streams. A *stream* is the plaintext of one TLS context (or cleartext socket) while it belongs to one connection; its
@@ -263,9 +263,13 @@ enum pn_shape {           /* call shapes: what the arguments and the result of a
 
 #define PN_FLAG_PEEK 2    /* of NSPR, and of recv(2)                                                        */
 
+enum pn_probe_flags {
+	PN_PROBE_ENDS_TOLD = 1, /* the library is probed where its contexts end, too                        */
+};
+
 struct pn_probe_val {     /* pn_probe[row]; the row is the attach cookie                                   */
 	__u32 shape;      /* enum pn_shape                                                                 */
-	__u32 runtime;    /* index into the daemon's table of runtimes                                     */
+	__u32 flags;      /* enum pn_probe_flags                                                           */
 };
 PN_WIRE(pn_probe_val, 8);
 

@@ -45,10 +45,11 @@ base::Result<> run(std::string_view mode, const char* library) {
   if (bench_floor_bpf__load(skeleton.get()) != 0) return base::errno_error(errno, "load");
   const bool copy = mode == "copy";
   const std::vector<std::uint64_t> cookies(entries.size(), 0);
-  PN_TRY(auto on_return, capture::attach_uprobe_multi(bpf_program__fd(programs[copy ? 2 : 0]), library, returns,
-                                                      std::span(cookies).first(returns.size()), true));
-  PN_TRY(auto on_entry,
-         capture::attach_uprobe_multi(bpf_program__fd(programs[copy ? 1 : 0]), library, entries, cookies, false));
+  PN_TRY(auto on_return,
+         capture::attach_uprobe_multi(bpf_program__fd(programs[copy ? 2 : 0]), library, returns,
+                                      std::span(cookies).first(returns.size()), capture::ProbeAt::kReturn));
+  PN_TRY(auto on_entry, capture::attach_uprobe_multi(bpf_program__fd(programs[copy ? 1 : 0]), library, entries, cookies,
+                                                     capture::ProbeAt::kEntry));
   capture::Ring ring;
   PN_CHECK(ring.open(bpf_map__fd(skeleton->maps.floor_ring)));
   std::puts("ready");
