@@ -132,10 +132,8 @@ int uprobe__aead_call(struct pt_regs *regs)
 #define AEAD_RUNS 4          /* stretches of one thread's plaintext in one send                             */
 
 struct aead_walk {
-	__u64 at, end;               /* in the current vector                                               */
-	const struct iovec *vec;     /* NULL: one plain buffer                                              */
-	__u32 vecs, i;
-	__u32 seq;                   /* of the byte at `at`                                                 */
+	struct pn_cursor in;
+	__u32 seq;                   /* of the byte at in.at                                                */
 	__u32 records;               /* found, of the run at hand                                           */
 	__u64 stream, pos, len;      /* the run: contiguous plaintext                                       */
 	__u32 tgid;
@@ -146,26 +144,18 @@ struct aead_walk {
 
 static long aead_step(__u32 index, struct aead_walk *w)
 {
-	struct iovec v = {};
 	__u8 h[RECORD_HEADER];
 
-	if (w->at >= w->end) {
-		__u64 over = w->at - w->end;
-		if (!w->vec || ++w->i >= w->vecs) {
-			w->done = 1;
-			return 1;
-		}
-		bpf_probe_read_kernel(&v, sizeof(v), w->vec + w->i);
-		w->at = (__u64)v.iov_base + over;
-		w->end = (__u64)v.iov_base + v.iov_len;
-		return 0;
+	if (w->in.at >= w->in.end) {
+		w->done = !next_vector(&w->in);
+		return w->done;
 	}
-	if (bpf_probe_read_user(h, sizeof(h), (const void *)w->at) || h[0] < 0x14 || h[0] > 0x17 || h[1] != 3) {
+	if (bpf_probe_read_user(h, sizeof(h), (const void *)w->in.at) || h[0] < 0x14 || h[0] > 0x17 || h[1] != 3) {
 		w->done = 1;
 		return 1;
 	}
 	__u32 bytes = RECORD_HEADER + ((__u32)h[3] << 8 | h[4]);
-	struct pn_sealed_key key = {.print = print_of((const __u8 *)w->at), .tgid = w->tgid};
+	struct pn_sealed_key key = {.print = print_of((const __u8 *)w->in.at), .tgid = w->tgid};
 	struct pn_sealed_val *s = key.print ? bpf_map_lookup_elem(&pn_sealed, &key) : NULL;
 	if (s) {
 		struct pn_sealed_val found = *s;
@@ -181,32 +171,9 @@ static long aead_step(__u32 index, struct aead_walk *w)
 		bpf_map_delete_elem(&pn_sealed, &key);
 	}
 	w->walked = 1;
-	w->at += bytes;
+	w->in.at += bytes;
 	w->seq += bytes;
 	return 0;
-}
-
-static __always_inline bool aead_begin(struct aead_walk *w, const struct msghdr *msg, __u32 skip)
-{
-	const struct iov_iter *it = &msg->msg_iter;
-	__u8 type = BPF_CORE_READ(it, iter_type);
-	__u64 offset = BPF_CORE_READ(it, iov_offset), count = BPF_CORE_READ(it, count);
-
-	if (bpf_core_enum_value_exists(enum iter_type, ITER_UBUF) && type == bpf_core_enum_value(enum iter_type, ITER_UBUF)) {
-		w->at = (__u64)BPF_CORE_READ(it, ubuf) + offset;
-		w->end = w->at + count;
-	} else if (type == bpf_core_enum_value(enum iter_type, ITER_IOVEC)) {
-		struct iovec v = {};
-		w->vec = BPF_CORE_READ(it, __iov);
-		w->vecs = (__u32)BPF_CORE_READ(it, nr_segs);
-		bpf_probe_read_kernel(&v, sizeof(v), w->vec);
-		w->at = (__u64)v.iov_base + offset;
-		w->end = (__u64)v.iov_base + v.iov_len;
-	} else {
-		return false;
-	}
-	w->at += skip;
-	return true;
 }
 
 static __noinline void commit_run(struct pn_ctl_val *ctl, const struct sock *sk, __u64 cookie, struct aead_walk *w)
@@ -242,7 +209,7 @@ static __noinline void commit_run(struct pn_ctl_val *ctl, const struct sock *sk,
 PN_SEND_PART(aead_send)
 {
 	struct pn_ctl_val *ctl = pn_control();
-	struct aead_walk w = {.vecs = 1, .tgid = bpf_get_current_pid_tgid() >> 32};
+	struct aead_walk w = {.tgid = bpf_get_current_pid_tgid() >> 32};
 	__u32 skip = 0;
 
 	if (!ctl)
@@ -254,8 +221,9 @@ PN_SEND_PART(aead_send)
 	if (s->known && (__s32)(s->next_seq - w.seq) > 0)
 		skip = s->next_seq - w.seq;
 	w.seq += skip;
-	if (!aead_begin(&w, msg, skip))
+	if (!first_vector(msg, &w.in))
 		return 0;
+	w.in.at += skip;
 	__u64 cookie = bpf_get_socket_cookie((void *)sk);
 	for (int run = 0; run < AEAD_RUNS && !w.done; run++) {
 		w.records = 0;

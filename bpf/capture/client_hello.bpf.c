@@ -32,7 +32,7 @@ struct {
 } pn_hello_make SEC(".maps");
 
 struct hello_copy {
-	struct vectors in;
+	struct pn_cursor in;
 	struct hello_record *record; /* its event: a template; pos advances                                   */
 	__u64 flags;                 /* of the event ring                                                     */
 	__u32 pos;
@@ -61,7 +61,7 @@ static __always_inline long emit_piece(struct hello_copy *c, __u32 n)
 	return 0;
 }
 
-static long copy_vector(__u32 index, struct hello_copy *c)
+static long copy_hello(__u32 index, struct hello_copy *c)
 {
 	__u8 type = 0;
 	__u64 n = c->in.end - c->in.at;
@@ -147,7 +147,7 @@ PN_SEND_PART(hello_send)
 			       .flags = pn_wake_flags(ctl, false, count)};
 	describe_hello(&r->ev, sk, scope);
 	if (first_vector(msg, &c.in)) {
-		bpf_loop(PN_HELLO_STEPS, copy_vector, &c, 0);
+		bpf_loop(PN_HELLO_STEPS, copy_hello, &c, 0);
 	} else {
 		c.first = PN_FIRST_TLS;
 		r->ev.flags |= PN_HELLO_SPLICED;

@@ -80,7 +80,7 @@ static __always_inline void close_opaque(struct pn_ctl_val *ctl, const struct so
  * change before TCP copies it: what that can gain is bounded, and ends with the first application data.
  */
 struct handshake_walk {
-	struct vectors in;
+	struct pn_cursor in;
 	struct pn_sock_val at; /* walked, left, length, type, have, handshake, app_bytes, tls, talking              */
 	__u64 pos;             /* of in.at                                                                         */
 };

@@ -3,7 +3,7 @@
 #ifndef PENSTOCK_RECORDS_H
 #define PENSTOCK_RECORDS_H
 
-#include "lib/emit.h"
+#include "lib/vectors.h"
 
 /*
  * Fingerprint of an application-data record: eight bytes of its ciphertext, past the explicit nonce of TLS 1.2, which
@@ -20,55 +20,10 @@ static __always_inline __u64 print_of(const __u8 *record)
 	return print;
 }
 
-#define PN_IOVECS 8
 #define PN_RECORDS 24 /* walked per send: a full send buffer holds more, but the first ones decide            */
 
-/* The program's own memory that a send takes its bytes from. */
-struct vectors {
-	__u64 at, end;           /* in the current vector                                                   */
-	const struct iovec *vec; /* NULL: one plain buffer                                                  */
-	__u32 vecs, i;
-};
-
-/* False: the bytes are not in the program's memory (sendfile, splice). */
-static __always_inline bool first_vector(const struct msghdr *msg, struct vectors *v)
-{
-	const struct iov_iter *it = &msg->msg_iter;
-	__u8 type = BPF_CORE_READ(it, iter_type);
-	__u64 offset = BPF_CORE_READ(it, iov_offset);
-
-	*v = (struct vectors){.vecs = 1};
-	if (bpf_core_enum_value_exists(enum iter_type, ITER_UBUF) && type == bpf_core_enum_value(enum iter_type, ITER_UBUF)) {
-		v->at = (__u64)BPF_CORE_READ(it, ubuf) + offset;
-		v->end = v->at + BPF_CORE_READ(it, count);
-	} else if (type == bpf_core_enum_value(enum iter_type, ITER_IOVEC)) {
-		struct iovec first = {};
-		v->vec = BPF_CORE_READ(it, __iov);
-		v->vecs = (__u32)BPF_CORE_READ(it, nr_segs);
-		bpf_probe_read_kernel(&first, sizeof(first), v->vec);
-		v->at = (__u64)first.iov_base + offset;
-		v->end = (__u64)first.iov_base + first.iov_len;
-	} else {
-		return false;
-	}
-	return true;
-}
-
-/* Past the end of a vector: goes on in the next one, at the same distance. */
-static __always_inline bool next_vector(struct vectors *v)
-{
-	struct iovec next = {};
-	__u64 over = v->at - v->end;
-	if (!v->vec || ++v->i >= v->vecs || v->i >= PN_IOVECS)
-		return false;
-	bpf_probe_read_kernel(&next, sizeof(next), v->vec + v->i);
-	v->at = (__u64)next.iov_base + over;
-	v->end = (__u64)next.iov_base + next.iov_len;
-	return true;
-}
-
 struct walk {
-	struct vectors in;
+	struct pn_cursor in;
 	struct pn_records *out;
 };
 

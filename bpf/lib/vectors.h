@@ -55,25 +55,68 @@ static __always_inline void copy_vectors(struct pn_vectors *w)
 		pn_lost_fault(PN_EV_data, w->left);
 }
 
-/* What a send is about to take; false: not from memory of the program (sendfile, splice). */
-static __always_inline bool vectors_of_send(struct pn_vectors *w, const struct msghdr *msg)
+/* Where a send takes its bytes from: vectors, or one buffer. False: not from memory of the program (sendfile, splice). */
+static __always_inline bool memory_of_send(const struct msghdr *msg, const struct iovec **vec, __u32 *vecs, __u64 *at)
 {
 	const struct iov_iter *it = &msg->msg_iter;
 	__u8 type = BPF_CORE_READ(it, iter_type);
 
-	w->skip = BPF_CORE_READ(it, iov_offset);
-	w->left = BPF_CORE_READ(it, count);
-	w->of_program = 0;
+	*vec = NULL;
+	*vecs = 1;
 	if (bpf_core_enum_value_exists(enum iter_type, ITER_UBUF) && type == bpf_core_enum_value(enum iter_type, ITER_UBUF)) {
-		w->vec = NULL;
-		w->at = (__u64)BPF_CORE_READ(it, ubuf);
-	} else if (type == bpf_core_enum_value(enum iter_type, ITER_IOVEC)) {
-		w->vec = BPF_CORE_READ(it, __iov);
-		w->vecs = (__u32)BPF_CORE_READ(it, nr_segs);
-	} else {
-		return false;
+		*at = (__u64)BPF_CORE_READ(it, ubuf);
+		return true;
 	}
+	if (type != bpf_core_enum_value(enum iter_type, ITER_IOVEC))
+		return false;
+	*vec = BPF_CORE_READ(it, __iov);
+	*vecs = (__u32)BPF_CORE_READ(it, nr_segs);
 	return true;
+}
+
+/* What a send is about to take. */
+static __always_inline bool vectors_of_send(struct pn_vectors *w, const struct msghdr *msg)
+{
+	w->skip = BPF_CORE_READ(msg, msg_iter.iov_offset);
+	w->left = BPF_CORE_READ(msg, msg_iter.count);
+	w->of_program = 0;
+	return memory_of_send(msg, &w->vec, &w->vecs, &w->at);
+}
+
+/* A place in what a send is about to take. */
+struct pn_cursor {
+	__u64 at, end;           /* in the current vector                                                   */
+	const struct iovec *vec; /* NULL: one plain buffer                                                  */
+	__u32 vecs, i;
+};
+
+static __always_inline bool enter_vector(struct pn_cursor *c, __u64 offset)
+{
+	struct iovec v = {};
+	bpf_probe_read_kernel(&v, sizeof(v), c->vec + c->i);
+	c->at = (__u64)v.iov_base + offset;
+	c->end = (__u64)v.iov_base + v.iov_len;
+	return true;
+}
+
+static __always_inline bool first_vector(const struct msghdr *msg, struct pn_cursor *c)
+{
+	__u64 offset = BPF_CORE_READ(msg, msg_iter.iov_offset), start = 0;
+
+	*c = (struct pn_cursor){};
+	if (!memory_of_send(msg, &c->vec, &c->vecs, &start))
+		return false;
+	if (c->vec)
+		return enter_vector(c, offset);
+	c->at = start + offset;
+	c->end = c->at + BPF_CORE_READ(msg, msg_iter.count);
+	return true;
+}
+
+/* Past the end of a vector: goes on in the next one, at the same distance. */
+static __always_inline bool next_vector(struct pn_cursor *c)
+{
+	return c->vec && ++c->i < c->vecs && enter_vector(c, c->at - c->end);
 }
 
 #define NR_READ 0
