@@ -3,9 +3,7 @@
 #pragma once
 
 #include <netinet/in.h>
-#include <openssl/evp.h>
 #include <openssl/ssl.h>
-#include <openssl/x509.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -15,31 +13,18 @@
 #include <stdexcept>
 #include <string>
 
+#include "tests/workloads/tls_server.h"
 #include "userspace/base/fd.h"
 
 namespace penstock::testing_tls {
 
-using SslContext = std::unique_ptr<SSL_CTX, decltype(&SSL_CTX_free)>;
 using Ssl = std::unique_ptr<SSL, decltype(&SSL_free)>;
-
-inline SslContext server_context() {
-  SslContext context(SSL_CTX_new(TLS_server_method()), SSL_CTX_free);
-  const std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key(EVP_EC_gen("P-256"), EVP_PKEY_free);
-  const std::unique_ptr<X509, decltype(&X509_free)> certificate(X509_new(), X509_free);
-  X509_gmtime_adj(X509_getm_notBefore(certificate.get()), -3600);
-  X509_gmtime_adj(X509_getm_notAfter(certificate.get()), 3600);
-  X509_set_pubkey(certificate.get(), key.get());
-  X509_sign(certificate.get(), key.get(), EVP_sha256());
-  SSL_CTX_use_certificate(context.get(), certificate.get());
-  SSL_CTX_use_PrivateKey(context.get(), key.get());
-  SSL_CTX_set_num_tickets(context.get(), 0);  // nothing but our own bytes after the handshake
-  return context;
-}
 
 // One connected pair: the client writes through the probed library calls, the server is read by hand.
 class Pair {
  public:
   Pair() : server_context_(server_context()), client_context_(SSL_CTX_new(TLS_client_method()), SSL_CTX_free) {
+    SSL_CTX_set_num_tickets(server_context_.get(), 0);  // nothing but our own bytes after the handshake
     base::Fd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in address{};
     address.sin_family = AF_INET;

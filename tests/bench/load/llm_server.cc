@@ -3,9 +3,7 @@
 //   POST …?chunks=200&interval_us=20000         SSE: that many chunks, then usage and [DONE]; each is one TLS record
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
-#include <openssl/evp.h>
 #include <openssl/ssl.h>
-#include <openssl/x509.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,20 +17,9 @@
 #include <string_view>
 #include <thread>
 
-namespace {
+#include "tests/workloads/tls_server.h"
 
-SSL_CTX* make_context() {
-  SSL_CTX* context = SSL_CTX_new(TLS_server_method());
-  EVP_PKEY* key = EVP_EC_gen("P-256");
-  X509* certificate = X509_new();
-  X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
-  X509_gmtime_adj(X509_getm_notAfter(certificate), 86400);
-  X509_set_pubkey(certificate, key);
-  X509_sign(certificate, key, EVP_sha256());
-  SSL_CTX_use_certificate(context, certificate);
-  SSL_CTX_use_PrivateKey(context, key);
-  return context;
-}
+namespace {
 
 long query(std::string_view target, std::string_view name) {
   const std::size_t at = target.find(name);
@@ -118,7 +105,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   std::signal(SIGPIPE, SIG_IGN);
-  SSL_CTX* context = make_context();
+  const auto context = penstock::testing_tls::server_context();
   const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   sockaddr_in address{};
@@ -133,6 +120,6 @@ int main(int argc, char** argv) {
   std::fflush(stdout);
   while (true) {
     const int fd = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
-    if (fd >= 0) std::thread(serve, context, fd).detach();
+    if (fd >= 0) std::thread(serve, context.get(), fd).detach();
   }
 }

@@ -3,9 +3,7 @@
 // are the client's SSL_write_ex and SSL_read_ex alone; nobody is waited for in them. Prints one JSON line.
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
-#include <openssl/evp.h>
 #include <openssl/ssl.h>
-#include <openssl/x509.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,6 +16,8 @@
 #include <thread>
 #include <vector>
 
+#include "tests/workloads/tls_server.h"
+
 namespace {
 
 long now_ns() {
@@ -29,19 +29,6 @@ long now_ns() {
 [[noreturn]] void stop(const char* what) {
   std::perror(what);
   std::exit(1);
-}
-
-SSL_CTX* server_context() {
-  SSL_CTX* context = SSL_CTX_new(TLS_server_method());
-  EVP_PKEY* key = EVP_EC_gen("P-256");
-  X509* certificate = X509_new();
-  X509_gmtime_adj(X509_getm_notBefore(certificate), -3600);
-  X509_gmtime_adj(X509_getm_notAfter(certificate), 86400);
-  X509_set_pubkey(certificate, key);
-  X509_sign(certificate, key, EVP_sha256());
-  SSL_CTX_use_certificate(context, certificate);
-  SSL_CTX_use_PrivateKey(context, key);
-  return context;
 }
 
 struct Ends {
@@ -63,7 +50,7 @@ Ends connect_ends(int port) {
   const int accepted = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   setsockopt(accepted, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  Ends ends{SSL_new(SSL_CTX_new(TLS_client_method())), SSL_new(server_context())};
+  Ends ends{SSL_new(SSL_CTX_new(TLS_client_method())), SSL_new(penstock::testing_tls::server_context().get())};
   SSL_set_fd(ends.client, fd);
   SSL_set_fd(ends.server, accepted);
   std::thread other([&] {
