@@ -58,7 +58,8 @@ struct ProbeSite {
   // True if the kernel emulates the instruction at entry_offset (push, nop, jcc, jmp, call): ~0.5 µs instead of a
   // single step of 1-16 µs. False is reported by `coverage`.
   bool cheap = false;
-  // Where a uretprobe goes (registered like a uprobe: its breakpoint replaces [rsp]). 0: no return probe.
+  // The same as entry_offset if the return is to be seen too (one session probes both: its breakpoint replaces [rsp]).
+  // 0: no return probe.
   std::uint64_t return_offset = 0;
   CallShape shape = CallShape::kTlsWriteRet;
   std::string what;  // the function, e.g. "ssl_write_internal"; for people, never for decisions
