@@ -288,6 +288,37 @@ class Case(unittest.TestCase):
         self.addCleanup(client.stop)
         return client
 
+    def numbered_clients(self, tag, count, kinds, **plan):
+        """Every kind in every API it speaks, plain and streamed, each with `count` waiting requests with counts of their own."""
+        out, number = [], 0
+        for kind in kinds:
+            for api in rig.ALL[kind][2]:
+                for stream in (False, True):
+                    requests = []
+                    for i in range(count):
+                        number += 1
+                        requests.append({'id': f'{tag}-{kind}-{api}-{int(stream)}-{i}',
+                                         'script': f'in={1000 + number};out={2000 + number};cached={number};chunks=5;gzip={number % 2}'})
+                    out.append(self.client(kind, requests, api=api, stream=stream, wait=True, **plan))
+        for client in out:
+            client.ready()
+        return out
+
+    def sixty_at_once(self, observer, kind, first, **plan):
+        """All requests are at the provider before the first answer leaves; the answers come in the other order."""
+        requests = [{'id': f'{kind}-{i}', 'script': f'in={first + i};out={i + 1};hold=1'} for i in range(60)]
+        client = self.client(kind, requests, concurrency=60, **plan)
+        for request in requests:
+            self.provider.wait('request', id=request['id'])
+        for request in reversed(requests):
+            self.provider.permit(request['id'])
+        answers = client.finish()
+        for request in requests:
+            name = request['id']
+            exchange = observer.wait(response_id=self.told(name)['response_id'])[0]
+            self.assert_same(exchange, name)
+            self.assertEqual(exchange['pid'], answers[name]['pid'])
+
     def told(self, request_id):
         """What the provider answered to that request."""
         return self.provider.wait('answer', id=request_id)[0]

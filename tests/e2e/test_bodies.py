@@ -10,7 +10,7 @@ CASES = {'one_write': ('python_sync', {}), 'pieces_of_32_kib': ('python_sync', {
 
 class Bodies(harness.Case):
     def start(self, **options):
-        self.start_daemon(images=[rig.program(program) for program, _, _ in rig.RUNTIMES.values()], **options)
+        self.start_daemon(images=[i for kind in rig.RUNTIMES for i in rig.images(kind)], **options)
         rig.wait_until(lambda: not self.daemon.get('status').get('pending_images'), lambda: self.daemon.get('status'), 120)
         return self.observe()
 

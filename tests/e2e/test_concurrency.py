@@ -12,6 +12,8 @@ CASES = {
     'curl_parallel': ('curl', {'parallel': 1}),
     'curl_h2_streams': ('curl_h2', {'parallel': 1, 'shared': 1}),
     'wget': ('wget', {}),
+    'nss': ('nss', {}),
+    'rustls': ('rustls', {}),
     'python_sync': ('python_sync', {}),
     'python_asyncio': ('python_asyncio', {}),
     'node_fetch': ('node_fetch', {}),
@@ -41,7 +43,7 @@ def cookies_by_port(server_port):
 
 class Concurrency(harness.Case):
     def begin(self, **options):
-        self.start_daemon(images=[rig.program(k) for k in ('python', 'bun', 'deno', 'go')], **options)
+        self.start_daemon(images=[i for k in ('python_sync', 'bun', 'deno', 'rustls', 'go') for i in rig.images(k)], **options)
         rig.wait_until(lambda: not self.daemon.get('status').get('pending_images'), lambda: self.daemon.get('status'), 120)
         return self.observe()
 

@@ -28,6 +28,14 @@ except PermissionError:
 print(sent, flush=True)
 sys.stdin.read()
 '''
+# Connects, and says something that looks like ciphertext after a line of input.
+OLDER = '''
+import socket, sys
+s = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
+sys.stdin.readline()
+s.sendall(bytes([0x17, 3, 3, 0x20, 0]) + bytes(0x2000))
+sys.stdin.read()
+'''
 
 
 class Evasion(harness.Case):
@@ -101,6 +109,54 @@ class Evasion(harness.Case):
                 self.assert_nothing_arrived(answers)
                 for exchange in observer.wait(len(answers), pid=client.pid):
                     self.assertEqual((exchange['verdict']['action'], exchange['request_model']), ('deny', 'gpt-4o'))
+
+    def test_a_jvm_whose_tls_nobody_reads(self):
+        scope, observer = self.begin()
+        _, answers = self.run_client(scope, 'strict', 'java', count=2)
+        self.assert_nothing_arrived(answers)
+        for name, answer in answers.items():
+            exchange = observer.wait(pid=answer['pid'])[0]
+            self.assertEqual((exchange['verdict']['action'], exchange['verdict']['reason']), ('deny', 'opaque'))
+        row = self.wait_coverage(pid=answer['pid'], reason='java')
+        self.assertEqual((row['state'], row['opaque_bytes']), ('refused', 0), row)
+        self.assertGreaterEqual(row['refused_connections'], len(answers))  # Java tries again by itself
+        _, answers = self.run_client(None, 'observed', 'java', count=2)
+        for name, answer in answers.items():
+            self.assertIsNone(answer['error'], answer)
+            self.assertEqual(self.provider.events('request', id=name)[0]['body_sha256'], answer['sha256'])
+        row = self.wait_coverage(pid=answer['pid'], reason='java', state='opaque')
+        self.assertIn('JVM', row['hint'])
+        self.assertGreater(row['opaque_bytes'], 2 * 20_000)
+        self.assertEqual((row['connections'], row['opaque_connections']), (1, 1), row)
+
+    def test_connections_that_are_older_than_the_daemon(self):
+        listener = socket.create_server(('127.0.0.1', 0))
+        self.addCleanup(listener.close)
+        target = f'127.0.0.1:{listener.getsockname()[1]}'
+        program = rig.spawn([rig.PYTHON, '-c', OLDER, str(listener.getsockname()[1])], stdin=subprocess.PIPE)
+        self.addCleanup(program.wait)
+        self.addCleanup(program.stdin.close)
+        self.addCleanup(program.kill)
+        peer, _ = listener.accept()
+        self.addCleanup(peer.close)
+        readable = self.client('python_sync', [{'id': f'older-{i}'} for i in range(2)], wait=True, prompt_bytes=20_000)
+        self.step([readable], 0)
+        endpoints = self.endpoints()
+        self.endpoints = lambda: f'{endpoints}  "{target}": openai\n'
+        self.start_daemon()
+        for pid, to in ((program.pid, target), (readable.pid, f'127.0.0.1:{self.provider.port}')):
+            row = self.wait_coverage(pid=pid, target=to)
+            self.assertEqual((row['state'], row['reason'], row['connections'], row['opaque_bytes']),
+                             ('pending', 'joined_late', 1, 0), row)
+        rig.wait_until(lambda: not self.daemon.get('status').get('pending_images'), lambda: self.daemon.get('status'), 120)
+        self.step([readable], 1)
+        row = self.wait_coverage(pid=readable.pid, state='covered')
+        self.assertGreater(row['plaintext_bytes'], 20_000)
+        program.stdin.write(b'\n')
+        program.stdin.flush()
+        self.assertTrue(peer.recv(1))
+        row = self.wait_coverage(pid=program.pid, state='opaque')
+        self.assertEqual((row['reason'], row['target'], row['provider']), ('joined_late', target, 'openai'))
 
     def test_a_kill_switch_knows_servers_by_name(self):
         self.endpoints = lambda: ''

@@ -10,21 +10,21 @@ class Kill(harness.Case):
         agents = ''.join(f'  - {{ name: {name}, match: {{ cgroup: "{scope.path}" }} }}\n' for name, scope in self.scopes.items())
         self.start_daemon(config=f'agents:\n{agents}')
 
-    def streaming(self, kind):
+    def streaming(self, kind, clear):
         """One client per agent in the middle of a stream: {agent: client}."""
         clients = {}
         for agent, scope in self.scopes.items():
             names = [f'{agent}-{kind}-{i}' for i in range(4)]
             requests = [{'id': names[0], 'script': 'step=1;chunks=4;in=5;out=6'}] + [{'id': n} for n in names[1:]]
-            clients[agent] = self.client(kind, requests, scope=scope, stream=True, wait=True)
+            clients[agent] = self.client(kind, requests, scope=scope, stream=True, wait=True, clear=clear)
             clients[agent].go()
             self.provider.permit(names[0], 2)
             self.provider.wait('chunk', 2, id=names[0])
         return clients
 
-    def check(self, kind):
+    def check(self, kind, clear=False):
         observer = self.observe()
-        clients = self.streaming(kind)
+        clients = self.streaming(kind, clear)
         red, blue = clients['red'], clients['blue']
         self.daemon.must('kill', 'agent=red', '--reason', 'runs away')
 
@@ -55,6 +55,11 @@ class Kill(harness.Case):
         for kind in harness.rig.CLIENTS:
             with self.subTest(kind=kind):
                 self.check(kind)
+
+    def test_cleartext(self):
+        for kind in ('curl', 'python_asyncio', 'node_fetch', 'bun', 'go'):
+            with self.subTest(kind=kind):
+                self.check(kind, clear=True)
 
     def test_a_kill_survives_the_daemon(self):
         self.daemon.must('kill', 'agent=red', '--reason', 'test')

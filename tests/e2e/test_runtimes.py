@@ -21,19 +21,7 @@ class Runtimes(harness.Case):
         return self.observe()
 
     def clients(self, tag, count, kinds=RUNTIMES, **plan):
-        out, number = [], 0
-        for kind in kinds:
-            for api in rig.RUNTIMES[kind][2]:
-                for stream in (False, True):
-                    requests = []
-                    for i in range(count):
-                        number += 1
-                        requests.append({'id': f'{tag}-{kind}-{api}-{int(stream)}-{i}',
-                                         'script': f'in={1000 + number};out={2000 + number};cached={number};chunks=5;gzip={number % 2}'})
-                    out.append(self.client(kind, requests, api=api, stream=stream, wait=True, **plan))
-        for client in out:
-            client.ready()
-        return out
+        return self.numbered_clients(tag, count, kinds, **plan)
 
     def test_fresh(self):
         observer = self.start()
@@ -149,18 +137,7 @@ class Runtimes(harness.Case):
         observer = self.start()
         for k, kind in enumerate(k for k in RUNTIMES if k not in ONE_REQUEST_PER_CONNECTION):
             with self.subTest(kind=kind):
-                requests = [{'id': f'{kind}-{i}', 'script': f'in={10_000 * (k + 1) + i};out={i + 1};hold=1'} for i in range(60)]
-                client = self.client(kind, requests, concurrency=60)
-                for request in requests:
-                    self.provider.wait('request', id=request['id'])
-                for request in reversed(requests):
-                    self.provider.permit(request['id'])
-                answers = client.finish()
-                for request in requests:
-                    name = request['id']
-                    exchange = observer.wait(response_id=self.told(name)['response_id'])[0]
-                    self.assert_same(exchange, name)
-                    self.assertEqual(exchange['pid'], answers[name]['pid'])
+                self.sixty_at_once(observer, kind, 10_000 * (k + 1))
 
     def test_a_stream_over_its_budget_is_cut(self):
         scope = self.scope('runtimes')

@@ -43,14 +43,7 @@ class Tools:
             return [line['called'] for line in map(json.loads, f) if 'called' in line]
 
     def stop(self):
-        try:
-            os.killpg(self.process.pid, rig.signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self.process.wait()
-        self.process.stdin.close()
-        self.lines.join()
-        self.process.stdout.close()
+        rig.end_session(self.process, self.lines)
 
 
 class Stdio(harness.Case):

@@ -244,6 +244,18 @@ class Lines:
         self._thread.join()
 
 
+def end_session(process, lines):
+    """Kills a client and what it started (the curl driver's curl would else outlive it and keep the pipe open)."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
+    process.stdin.close()
+    lines.join()
+    process.stdout.close()
+
+
 class Provider:
     """The fake provider as a process of its own, and its log."""
 
@@ -385,15 +397,7 @@ class Client:
         return {a['id']: a for a in self.answers}
 
     def stop(self):
-        # The whole session: the curl driver's curl would else outlive it and keep the pipe open.
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self.process.wait()
-        self.process.stdin.close()
-        self.lines.join()
-        self.process.stdout.close()
+        end_session(self.process, self.lines)
 
 
 class Agent:

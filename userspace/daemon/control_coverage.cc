@@ -28,7 +28,8 @@ api::CoverageRow row_of(const pipeline::Talk& talk) {
   row.set_refused_connections(talk.refused);
   row.set_since_real_ns(talk.since_real_ns);
   if (talk.opaque_bytes > 0) row.set_estimated_opaque_tokens(pipeline::tokens_of_opaque(talk.opaque_bytes));
-  if (talk.reason && (talk.opaque_bytes > 0 || talk.refused > 0)) {
+  // What was not seen, or may not be: nothing was said yet on a connection that is older than the daemon.
+  if (talk.reason && talk.state() != pipeline::Talk::State::kCovered) {
     row.set_reason(std::string(name(*talk.reason)));
     row.set_hint(std::string(hint(*talk.reason)));
   }
@@ -41,7 +42,8 @@ std::vector<api::CoverageRow> ControlApi::coverage_of(const std::function<bool(c
   std::vector<api::CoverageRow> rows;
   d_.pipeline_->coverage().refresh();
   for (const pipeline::Talk* talk : d_.pipeline_->coverage().talks()) {
-    if (talk->state() != pipeline::Talk::State::kPending && wanted(talk->subject)) rows.push_back(row_of(*talk));
+    const bool shown = talk->state() != pipeline::Talk::State::kPending || talk->reason;
+    if (shown && wanted(talk->subject)) rows.push_back(row_of(*talk));
   }
   return rows;
 }

@@ -17,6 +17,7 @@
 #include "parsers/session/session.h"
 #include "userspace/base/log.h"
 #include "userspace/daemon/control_api.h"
+#include "userspace/daemon/older_connections.h"
 #include "userspace/daemon/version.h"
 
 namespace penstock::daemon {
@@ -69,6 +70,12 @@ base::LogLevel log_level_of(api::Config::LogLevel level) {
     default:
       return base::LogLevel::kInfo;
   }
+}
+
+std::vector<pn_endpoint_key> keys_of(const std::vector<EndpointNames::Resolved>& resolved) {
+  std::vector<pn_endpoint_key> keys;
+  for (const EndpointNames::Resolved& endpoint : resolved) keys.push_back(endpoint.key);
+  return keys;
 }
 
 }  // namespace
@@ -213,7 +220,13 @@ base::Result<> Daemon::open_kernel() {
   if (kernel_->resumed()) pipeline_->resync();
   endpoint_names_ =
       std::make_unique<EndpointNames>(*endpoint_map(config), [this](std::vector<EndpointNames::Resolved> resolved) {
-        executor_->post([this, resolved = std::move(resolved)] { apply_endpoints(resolved); });
+        // Whoever connects from now on is seen to do so.
+        const std::vector<gate::SocketRef> older =
+            std::exchange(first_resolved_, false) ? connections_to(keys_of(resolved)) : std::vector<gate::SocketRef>();
+        executor_->post([this, resolved = std::move(resolved), older] {
+          apply_endpoints(resolved);
+          for (const gate::SocketRef& socket : older) pipeline_->on_older_connection(socket);
+        });
       });
   return {};
 }
@@ -433,15 +446,13 @@ void Daemon::place_cgroups() {
 void Daemon::apply_endpoints(const std::vector<EndpointNames::Resolved>& resolved) {
   std::map<std::string, std::string> addresses;
   std::map<std::string, bool> ambiguous;
-  std::vector<pn_endpoint_key> keys;
   for (const EndpointNames::Resolved& endpoint : resolved) {
-    keys.push_back(endpoint.key);
     const auto [it, fresh] = addresses.emplace(endpoint.address, endpoint.provider);
     if (!fresh && it->second != endpoint.provider) ambiguous[endpoint.address] = true;
   }
   // One address behind several names: the request's own authority decides.
   for (const auto& [address, yes] : ambiguous) addresses.erase(address);
-  pipeline_->set_endpoints(endpoint_map(settings_.config), addresses, keys);
+  pipeline_->set_endpoints(endpoint_map(settings_.config), addresses, keys_of(resolved));
 }
 
 // ---- runs ----------------------------------------------------------------------------------------------------------

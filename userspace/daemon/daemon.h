@@ -142,6 +142,7 @@ class Daemon final : private pipeline::Observer, private RunHost {
   std::unique_ptr<Runs> runs_;
   std::unique_ptr<StdioServers> stdio_;
   std::unique_ptr<Probes> probes_;
+  bool first_resolved_ = true;  // of the resolver's thread
   std::unique_ptr<EndpointNames> endpoint_names_;
   std::unique_ptr<FdWatch> fd_watch_;
   std::map<std::string, std::uint64_t> placed_cgroups_;  // path -> id

@@ -34,6 +34,7 @@ class KernelGate final : public GateControl {
   std::vector<SocketRef> connections() override;
   std::optional<WireBytes> wire_bytes(const SocketRef& socket) override;
   std::vector<Datagrams> datagrams() override;
+  std::vector<OpenSocket> established(std::uint32_t tgid) { return diagnosis_.established(tgid); }
 
  private:
   void scopes_changed();

@@ -22,6 +22,10 @@
 namespace penstock::gate {
 namespace {
 
+constexpr std::uint32_t kEstablished = 1U << 1, kCloseWait = 1U << 8;  // states, include/net/tcp_states.h
+constexpr std::size_t kDumpBytes = 32768;
+constexpr std::size_t kMaxDumped = 262144;
+
 struct Request {
   nlmsghdr header;
   inet_diag_req_v2 diag;
@@ -99,6 +103,36 @@ WireBytes read_attributes(const std::uint8_t* at, std::size_t left) {
   return out;
 }
 
+SocketRef socket_of(const inet_diag_msg& message) {
+  SocketRef socket;
+  socket.family = message.idiag_family;
+  socket.local_port = ntohs(message.id.idiag_sport);
+  socket.remote_port = ntohs(message.id.idiag_dport);
+  std::memcpy(socket.local_addr.data(), message.id.idiag_src, sizeof message.id.idiag_src);
+  std::memcpy(socket.remote_addr.data(), message.id.idiag_dst, sizeof message.id.idiag_dst);
+  socket.cookie = std::uint64_t{message.id.idiag_cookie[1]} << 32 | message.id.idiag_cookie[0];
+  return socket;
+}
+
+// One piece of a dump; false: it was the last one.
+bool read_dump(const std::uint8_t* at, std::size_t left, std::vector<OpenSocket>& out) {
+  constexpr std::size_t kHeader = NLMSG_ALIGN(sizeof(nlmsghdr));
+  while (left >= kHeader + sizeof(inet_diag_msg)) {
+    nlmsghdr header{};
+    std::memcpy(&header, at, sizeof header);
+    if (header.nlmsg_type != SOCK_DIAG_BY_FAMILY || header.nlmsg_len > left ||
+        header.nlmsg_len < kHeader + sizeof(inet_diag_msg))
+      return false;
+    inet_diag_msg message{};
+    std::memcpy(&message, at + kHeader, sizeof message);
+    out.push_back({socket_of(message), message.idiag_inode});
+    const std::size_t step = std::min<std::size_t>(NLMSG_ALIGN(header.nlmsg_len), left);
+    at += step;
+    left -= step;
+  }
+  return left == 0;  // the end of the dump is shorter than a socket
+}
+
 }  // namespace
 
 base::Result<int> SocketDiagnosis::netlink_for(std::uint32_t tgid) {
@@ -151,6 +185,28 @@ std::optional<WireBytes> SocketDiagnosis::wire_bytes(const SocketRef& socket) {
   std::memcpy(&header, answer.data(), sizeof header);
   if (header.nlmsg_type != SOCK_DIAG_BY_FAMILY) return std::nullopt;
   return read_attributes(answer.data() + kFixed, static_cast<std::size_t>(n) - kFixed);
+}
+
+std::vector<OpenSocket> SocketDiagnosis::established(std::uint32_t tgid) {
+  std::vector<OpenSocket> out;
+  const auto netlink = netlink_for(tgid);
+  if (!netlink) return out;
+  for (const int family : {AF_INET, AF_INET6}) {
+    Request request{};
+    request.header.nlmsg_len = sizeof request;
+    request.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+    request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    request.diag.sdiag_family = static_cast<std::uint8_t>(family);
+    request.diag.sdiag_protocol = IPPROTO_TCP;
+    request.diag.idiag_states = kEstablished | kCloseWait;
+    if (send(*netlink, &request, sizeof request, 0) != static_cast<ssize_t>(sizeof request)) continue;
+    std::vector<std::uint8_t> answer(kDumpBytes);
+    for (bool more = true; more && out.size() < kMaxDumped;) {
+      const ssize_t n = recv(*netlink, answer.data(), answer.size(), 0);
+      more = n > 0 && read_dump(answer.data(), static_cast<std::size_t>(n), out);
+    }
+  }
+  return out;
 }
 
 }  // namespace penstock::gate

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <list>
 #include <optional>
+#include <vector>
 
 #include "userspace/base/fd.h"
 #include "userspace/base/result.h"
@@ -14,12 +15,19 @@
 
 namespace penstock::gate {
 
+struct OpenSocket {
+  SocketRef socket;
+  std::uint32_t inode = 0;  // "socket:[inode]" in /proc/PID/fd
+};
+
 class SocketDiagnosis {
  public:
   // False: no such socket any more.
   base::Result<bool> destroy(const SocketRef& socket);
   // Nullopt: no such socket any more, or it could not be asked.
   std::optional<WireBytes> wire_bytes(const SocketRef& socket);
+  // Every TCP connection in the network namespace of that process. `tgid` of the sockets is not known.
+  std::vector<OpenSocket> established(std::uint32_t tgid);
 
  private:
   struct Namespace {

@@ -19,11 +19,11 @@ constexpr std::uint64_t kSlack = 1024;             // between two looks at count
 constexpr std::uint32_t kGivenUp = 3;              // looks at a socket that is not there any more
 constexpr std::uint16_t kHttpsPort = 443;
 
-std::string address_of(std::uint16_t family, const std::uint8_t* addr, std::uint16_t port) {
+std::string address_of(const pn_endpoint_key& at) {
   char text[INET6_ADDRSTRLEN] = {};
-  if (family != AF_INET && family != AF_INET6) return {};
-  if (::inet_ntop(family, addr, text, sizeof text) == nullptr) return {};
-  return family == AF_INET6 ? fmt::format("[{}]:{}", text, port) : fmt::format("{}:{}", text, port);
+  if (at.family != AF_INET && at.family != AF_INET6) return {};
+  if (::inet_ntop(at.family, at.addr, text, sizeof text) == nullptr) return {};
+  return at.family == AF_INET6 ? fmt::format("[{}]:{}", text, at.port) : fmt::format("{}:{}", text, at.port);
 }
 
 std::string with_port(const std::string& name, std::uint16_t port) {
@@ -160,6 +160,20 @@ void Coverage::on_ai(const tracker::ConnectionInfo& info, std::string_view provi
   if (live->host.empty()) live->host = host;
 }
 
+void Coverage::on_older(const gate::SocketRef& socket, std::string_view provider) {
+  if (find(socket.cookie) != nullptr) return;
+  Live& live = open(socket);
+  live.joined = true;
+  live.interest = Interest::kAi;
+  live.provider = provider;
+  if (const auto wire = gate_.wire_bytes(socket)) {
+    live.base = {wire->sent, wire->received, false};
+    live.wire = *wire;
+  }
+  Talk& talk = talk_of(live);
+  if (!talk.reason) talk.reason = Unseen::kJoinedLate;
+}
+
 void Coverage::on_refused(const tracker::ConnectionInfo& info) {
   Live& live = open(info.socket);
   if (live.interest != Interest::kAi) {
@@ -241,7 +255,7 @@ Talk& Coverage::talk_at(const TalkKey& key, const model::Subject& subject) {
 
 Talk& Coverage::talk_of(Live& live) {
   const model::Subject& subject = subjects_.subject(live.socket.tgid);
-  const std::string address = address_of(live.socket.family, live.socket.remote_addr.data(), live.socket.remote_port);
+  const std::string address = address_of(gate::remote_of(live.socket));
   const std::string& known_as = live.hello.server_name.empty() ? live.host : live.hello.server_name;
   const std::string target = known_as.empty() ? address : with_port(known_as, live.socket.remote_port);
   TalkKey key{subject.process, target, false};
@@ -347,13 +361,13 @@ void Coverage::refresh_datagrams() {
     // A socket that was connected and never used (a resolver sorts addresses so) has said nothing.
     if (now.bytes <= told.bytes && now.refused <= told.refused) continue;
     const model::Subject& subject = subjects_.subject(value.tgid);
-    const std::string address = address_of(value.family, value.remote_addr, value.remote_port);
+    gate::SocketRef socket;
+    socket.family = value.family;
+    socket.remote_port = value.remote_port;
+    std::memcpy(socket.remote_addr.data(), value.remote_addr, sizeof value.remote_addr);
+    const std::string address = address_of(gate::remote_of(socket));
     Talk& talk = talk_at({subject.process, address, true}, subject);
     if (talk.target.empty()) {
-      gate::SocketRef socket;
-      socket.family = value.family;
-      socket.remote_port = value.remote_port;
-      std::memcpy(socket.remote_addr.data(), value.remote_addr, sizeof value.remote_addr);
       talk.target = talk.address = address;
       talk.provider = host_.ai_provider(socket, {}).value_or(std::string());
       talk.reason = Unseen::kQuic;

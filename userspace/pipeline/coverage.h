@@ -75,6 +75,8 @@ class Coverage {
   };
   std::optional<Asked> on_hello(const pn_ev_hello& event, std::span<const std::uint8_t> payload);
   void on_wire_end(const pn_ev_wire_end& event);
+  // It is older than the daemon, and leads to an AI endpoint: shown before it says anything. What passed is nobody's.
+  void on_older(const gate::SocketRef& socket, std::string_view provider);
   // A request to a model, tool or agent was read on it.
   void on_ai(const tracker::ConnectionInfo& info, std::string_view provider, std::string_view host);
   // It was refused because nobody could read it.

@@ -257,5 +257,32 @@ TEST_F(CoverageTest, MemoryIsBounded) {
   EXPECT_LE(talks().size(), 4096u);
 }
 
+TEST_F(CoverageTest, AConnectionFromBeforeIsShownAndOnlyWhatItSaysFromNowOnCounts) {
+  pipeline_->set_endpoints(
+      std::make_shared<const std::map<std::string, std::string>>(std::map<std::string, std::string>{}),
+      {{"192.0.2.1:443", "openai"}}, {});
+  gate::SocketRef socket;
+  socket.cookie = 77;
+  socket.tgid = 7;
+  socket.family = AF_INET6;  // as a socket for both families has it
+  socket.remote_port = 443;
+  socket.remote_addr = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1};
+  kernel_.wire[77] = {5000, 9000, false};
+  pipeline_->on_older_connection(socket);
+  EXPECT_EQ(state(only()), "pending joined_late");
+  EXPECT_EQ(only().target, "192.0.2.1:443");
+  EXPECT_EQ(only().provider, "openai");
+
+  kernel_.wire[77] = {25000, 10000, false};
+  EXPECT_EQ(state(only()), "opaque joined_late");
+  EXPECT_GT(only().opaque_bytes, 20000U);
+  EXPECT_LE(only().opaque_bytes, 21000U);
+
+  socket.cookie = 78;
+  socket.remote_addr = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 2};
+  pipeline_->on_older_connection(socket);
+  EXPECT_EQ(only().connections, 1U);
+}
+
 }  // namespace
 }  // namespace penstock::pipeline

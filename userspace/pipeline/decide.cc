@@ -21,14 +21,6 @@ std::string text_of(const policy::Decision& decision) {
 
 }  // namespace
 
-pn_endpoint_key Pipeline::endpoint_of(const gate::SocketRef& socket) {
-  pn_endpoint_key endpoint{};
-  std::memcpy(endpoint.addr, socket.remote_addr.data(), sizeof endpoint.addr);
-  endpoint.port = socket.remote_port;
-  endpoint.family = socket.family;
-  return endpoint;
-}
-
 std::vector<std::uint8_t> Pipeline::endpoint_key(const pn_endpoint_key& endpoint) {
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(&endpoint);
   return {bytes, bytes + sizeof endpoint};
@@ -157,7 +149,7 @@ void Pipeline::give_verdict(Connection& connection, Pending& pending) {
   connection.set_ai();
   connection.remember_target(exchange);
   if (!exchange.host.empty() && ai_hosts_.size() < options_.max_known_hosts) ai_hosts_.insert(exchange.host);
-  if (connection.new_endpoint()) learn_endpoint(endpoint_of(connection.info().socket));
+  if (connection.new_endpoint()) learn_endpoint(gate::remote_of(connection.info().socket));
   coverage_.on_ai(connection.info(), exchange.provider, exchange.host);
   if (pending.effective->policies != policies_) pending.effective = effective_for(exchange.subject);
   const policy::Effective& effective = *pending.effective;
@@ -464,7 +456,7 @@ void Pipeline::judge_opaque(Connection& connection, Unread why) {
   const policy::Decision decision = policy::decide(unread, *effective, {}, context);
   const model::Action action = decision.verdict.action;
   // Where only plain requests were ever seen, there is no AI endpoint; anywhere else a strict scope fails closed.
-  const bool plain_endpoint = plain_endpoints_.contains(endpoint_key(endpoint_of(connection.info().socket)));
+  const bool plain_endpoint = plain_endpoints_.contains(endpoint_key(gate::remote_of(connection.info().socket)));
   // `enforce` refuses what goes to an AI endpoint; what may go anywhere is of its concern no more than plain requests.
   const bool elsewhere = plain_endpoint || (effective->mode != model::Mode::kStrict && !goes_to_ai(connection));
   const bool killed = action == model::Action::kKill;

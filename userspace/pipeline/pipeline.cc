@@ -16,8 +16,9 @@ constexpr std::uint64_t kSocketsFreshNs = 10'000'000;
 
 std::string address_text(const gate::SocketRef& socket) {
   char text[INET6_ADDRSTRLEN] = {};
-  if (socket.family != AF_INET && socket.family != AF_INET6) return {};
-  return ::inet_ntop(socket.family, socket.remote_addr.data(), text, sizeof text) == nullptr ? std::string() : text;
+  const pn_endpoint_key remote = gate::remote_of(socket);
+  if (remote.family != AF_INET && remote.family != AF_INET6) return {};
+  return ::inet_ntop(remote.family, remote.addr, text, sizeof text) == nullptr ? std::string() : text;
 }
 
 }  // namespace
@@ -132,6 +133,10 @@ std::optional<gate::SocketRef> Pipeline::find_socket(std::uint64_t cookie) {
   return it == sockets_.end() ? std::nullopt : std::optional(it->second);
 }
 
+void Pipeline::on_older_connection(const gate::SocketRef& socket) {
+  if (const auto provider = ai_provider(socket, {})) coverage_.on_older(socket, *provider);
+}
+
 std::optional<std::string> Pipeline::ai_provider(const gate::SocketRef& socket, std::string_view name) {
   const parsers::Endpoint endpoint = endpoint_of(socket, name);
   if (!name.empty()) {
@@ -141,7 +146,7 @@ std::optional<std::string> Pipeline::ai_provider(const gate::SocketRef& socket, 
   }
   // An address that was configured is what it was said to be; one that was learnt may be shared with other names.
   if (!endpoint.provider.empty()) return endpoint.provider;
-  if (name.empty() && ai_endpoints_.contains(endpoint_key(endpoint_of(socket)))) return std::string();
+  if (name.empty() && ai_endpoints_.contains(endpoint_key(gate::remote_of(socket)))) return std::string();
   return std::nullopt;
 }
 
@@ -233,7 +238,7 @@ void Pipeline::finish(Connection& connection, Pending& pending) {
 void Pipeline::plain_request_done(Connection& connection, const model::Exchange& exchange, std::uint32_t in_a_row) {
   const gate::SocketRef& socket = connection.info().socket;
   if (!connection.ai()) {
-    const std::vector<std::uint8_t> key = endpoint_key(endpoint_of(socket));
+    const std::vector<std::uint8_t> key = endpoint_key(gate::remote_of(socket));
     if (plain_endpoints_.size() < options_.max_known_hosts && !ai_endpoints_.contains(key))
       plain_endpoints_.insert(key);
   }
@@ -246,7 +251,7 @@ void Pipeline::ignore(Connection& connection) {
   const gate::SocketRef& socket = connection.info().socket;
   const bool clear = connection.info().how == PN_BIND_CLEAR;
   if (connection.ai() || connection.holding() || (connection.ignored() && !clear) || coverage_.is_ai(socket.cookie) ||
-      (clear && ai_endpoints_.contains(endpoint_key(endpoint_of(socket)))))
+      (clear && ai_endpoints_.contains(endpoint_key(gate::remote_of(socket)))))
     return;
   const model::Subject& subject = parts_.subjects.subject(socket.tgid);
   if (effective_for(subject)->gated || parts_.scopes.default_gates()) return;

@@ -139,6 +139,9 @@ class Pipeline final : public capture::EventSink, private tracker::Host, private
   void set_endpoints(std::shared_ptr<const std::map<std::string, std::string>> names,
                      const std::map<std::string, std::string>& addresses, const std::vector<pn_endpoint_key>& keys);
 
+  // A connection from before the daemon; of no interest unless it leads to an AI endpoint.
+  void on_older_connection(const gate::SocketRef& socket);
+
   // Timers, held requests, orphans, leases, the ledger's tick. Once per turn of the event loop.
   void tick();
   // When tick() has something to do at the latest; absent: nothing waits.
@@ -225,7 +228,6 @@ class Pipeline final : public capture::EventSink, private tracker::Host, private
   std::uint64_t next_exchange_id() { return next_exchange_id_++; }
 
   // decide.cc
-  static pn_endpoint_key endpoint_of(const gate::SocketRef& socket);
   static std::vector<std::uint8_t> endpoint_key(const pn_endpoint_key& endpoint);
   void learn_endpoint(const pn_endpoint_key& endpoint);
   static policy::LedgerOutcome for_policy(const ledger::Outcome& outcome, const ledger::Amounts& amounts);

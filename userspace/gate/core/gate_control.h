@@ -2,6 +2,9 @@
 // on sockets (userspace/gate); tests use a recording fake. Pipeline thread only, except where said.
 #pragma once
 
+#include <sys/socket.h>
+
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <optional>
@@ -25,6 +28,22 @@ struct SocketRef {
   // Not 0: no socket. The process that serves `tgid` over its standard input; held means stopped.
   std::uint32_t stdio_server = 0;
 };
+
+// Where it leads. An IPv4 address in IPv6 (::ffff:192.0.2.1) is the IPv4 address: one spelling per endpoint.
+inline pn_endpoint_key remote_of(const SocketRef& socket) {
+  constexpr std::array<std::uint8_t, 12> kMapped{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  pn_endpoint_key key{};
+  key.port = socket.remote_port;
+  key.family = socket.family;
+  const auto* address = socket.remote_addr.data();
+  if (socket.family == AF_INET6 && std::equal(kMapped.begin(), kMapped.end(), address)) {
+    key.family = AF_INET;
+    std::copy_n(address + kMapped.size(), 4, key.addr);
+  } else {
+    std::copy_n(address, sizeof key.addr, key.addr);
+  }
+  return key;
+}
 
 struct HeldConnection {
   struct Gate {
