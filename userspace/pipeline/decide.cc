@@ -128,6 +128,12 @@ void Pipeline::reserve(Pending& pending, ledger::Outcome& outcome, bool force) {
   note_crossings(outcome);
 }
 
+// It leaves, or has left: it is charged beyond any limit.
+void Pipeline::reserve_anyway(Pending& pending) {
+  ledger::Outcome outcome;
+  if (!pending.uses.empty() && !pending.reserved) reserve(pending, outcome, true);
+}
+
 void Pipeline::note_span(Span what, std::uint64_t ns, std::string_view provider) {
   for (Observer* observer : parts_.observers) observer->on_span(what, ns, provider);
 }
@@ -144,27 +150,24 @@ void Pipeline::judge(Connection& connection, Pending& pending) {
   note_span(Span::kDecide, now_ns() - began);
 }
 
-void Pipeline::give_verdict(Connection& connection, Pending& pending) {
-  model::Exchange& exchange = *pending.exchange;
+// What a call tells of where it goes and of who makes it, whatever becomes of it.
+void Pipeline::note_call(Connection& connection, Pending& pending) {
+  const model::Exchange& exchange = *pending.exchange;
   connection.set_ai();
   connection.remember_target(exchange);
   if (!exchange.host.empty() && ai_hosts_.size() < options_.max_known_hosts) ai_hosts_.insert(exchange.host);
   if (connection.new_endpoint()) learn_endpoint(gate::remote_of(connection.info().socket));
   coverage_.on_ai(connection.info(), exchange.provider, exchange.host);
   if (pending.effective->policies != policies_) pending.effective = effective_for(exchange.subject);
+}
+
+// Reserves in the budgets that cover the call, and asks the policies. `force`: it goes, or has gone, whatever the
+// limits say.
+policy::Decision Pipeline::decide(Pending& pending, bool force) {
+  const model::Exchange& exchange = *pending.exchange;
   const policy::Effective& effective = *pending.effective;
-
-  if (connection.kernel_refused()) {
-    model::Verdict verdict{model::Action::kDeny, effective.mode, {}, {}, "daemon_late", 0};
-    connection.refuse(pending, verdict, "the daemon was away when it was sent");
-    return;
-  }
-
   policy::charges_for(effective, exchange, pending.uses);
   pending.upper.reset();  // more may be known of it than when it was judged before
-  // Already gone on the kernel's lease: it is counted whatever the limits say.
-  const bool leased = pending.complete && connection.leased(pending.end_pos);
-  const bool force = pending.released || leased;
   ledger::Outcome outcome;
   if (!pending.uses.empty()) reserve(pending, outcome, force);
 
@@ -175,42 +178,42 @@ void Pipeline::give_verdict(Connection& connection, Pending& pending) {
   policy::Context context = context_for(effective);
   context.approvals = approvals;
   policy::Decision decision = policy::decide(exchange, effective, for_decision, context);
-
   if (decision.would && pending.held_order == 0) {
-    model::Verdict would{decision.would->action, model::Mode::kObserve,  decision.would->policy,
-                         decision.would->rule,   decision.would->reason, 0};
+    const model::Verdict would{decision.would->action, model::Mode::kObserve,  decision.would->policy,
+                               decision.would->rule,   decision.would->reason, 0};
     report(exchange, would, true, decision.would->text);
   }
-  const model::Action action = decision.verdict.action;
-  if (action == model::Action::kAllow || leased) {
-    if (!pending.uses.empty() && !pending.reserved) reserve(pending, outcome, true);
-    admit(connection, pending, decision.verdict);
+  return decision;
+}
+
+void Pipeline::give_verdict(Connection& connection, Pending& pending) {
+  note_call(connection, pending);
+  if (connection.kernel_refused()) {
+    const model::Verdict verdict{model::Action::kDeny, pending.effective->mode, {}, {}, "daemon_late", 0};
+    connection.refuse(pending, verdict, "the daemon was away when it was sent");
     return;
   }
+  // Already gone on the kernel's lease: it is counted whatever the limits say.
+  const bool leased = pending.complete && connection.leased(pending.end_pos);
+  policy::Decision decision = decide(pending, pending.released || leased);
+  const model::Action action = decision.verdict.action;
+  if (action == model::Action::kAllow || leased) return admit_anyway(connection, pending, decision.verdict);
   if (pending.reserved) {
     // Refused or waiting: it consumes nothing, however often it comes back.
-    parts_.ledger.cancel(exchange.id, ledger_now());
+    parts_.ledger.cancel(pending.exchange->id, ledger_now());
     pending.reserved = false;
   }
   // The write was not held by the kernel (its process was not in a gated scope yet): the request has left, or is
   // leaving.
   const bool left =
       !connection.holding() || pending.plain_early || (pending.complete && pending.end_pos > connection.known_end());
+  if (left && action == model::Action::kPace) return admit_anyway(connection, pending, decision.verdict);
   if (left && action != model::Action::kKill) {
-    if (action == model::Action::kPace) {
-      if (!pending.uses.empty()) reserve(pending, outcome, true);
-      admit(connection, pending, decision.verdict);
-      return;
-    }
     decision.verdict.action = model::Action::kCut;
-    if (!pending.uses.empty()) reserve(pending, outcome, true);
+    reserve_anyway(pending);
     pending.cut = true;
-    connection.refuse(pending, decision.verdict, text_of(decision));
-    return;
-  }
-  if (action == model::Action::kHold || action == model::Action::kPace) {
-    hold(connection, pending, decision);
-    return;
+  } else if (action == model::Action::kHold || action == model::Action::kPace) {
+    return hold(connection, pending, decision);
   }
   connection.refuse(pending, decision.verdict, text_of(decision));
 }
@@ -272,6 +275,11 @@ void Pipeline::hold(Connection& connection, Pending& pending, const policy::Deci
   }
 }
 
+void Pipeline::admit_anyway(Connection& connection, Pending& pending, const model::Verdict& verdict) {
+  reserve_anyway(pending);
+  admit(connection, pending, verdict);
+}
+
 void Pipeline::admit(Connection& connection, Pending& pending, model::Verdict verdict) {
   const std::uint64_t now = now_ns();
   const std::uint64_t gate_ns = connection.gate_ns(now);
@@ -306,8 +314,7 @@ void Pipeline::settle(Pending& pending, bool repeat) {
     pending.stage = Stage::kAdmitted;
     policy::charges_for(*pending.effective, exchange, pending.uses);
     pending.upper = parts_.estimator.reserve_amounts(exchange, false);
-    ledger::Outcome outcome;
-    if (!pending.uses.empty()) reserve(pending, outcome, true);
+    reserve_anyway(pending);
   }
   const bool left = pending.stage == Stage::kAdmitted || pending.cut;
   if (!left) {

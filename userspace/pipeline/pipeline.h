@@ -236,7 +236,11 @@ class Pipeline final : public capture::EventSink, private tracker::Host, private
   std::uint64_t expected_input(Pending& pending);
   bool near_limit(Pending& pending, std::uint64_t tokens);
   void reserve(Pending& pending, ledger::Outcome& outcome, bool force);
+  void reserve_anyway(Pending& pending);
+  void note_call(Connection& connection, Pending& pending);
+  policy::Decision decide(Pending& pending, bool force);
   void hold(Connection& connection, Pending& pending, const policy::Decision& decision);
+  void admit_anyway(Connection& connection, Pending& pending, const model::Verdict& verdict);
   void admit(Connection& connection, Pending& pending, model::Verdict verdict);
   void report(const model::Exchange& exchange, const model::Verdict& verdict, bool would, std::string_view text);
   void note_crossings(const ledger::Outcome& outcome);
