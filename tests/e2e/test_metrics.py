@@ -61,9 +61,11 @@ class Metrics(harness.Case):
         self.start_daemon()
         observer = self.observe()
         requests = [{'id': f'm-{i}', 'model': f'invented-model-{i}'} for i in range(1500)]
+        requests.append({'id': 'real', 'model': 'gpt-4o-mini'})
         self.client('python_asyncio', requests, concurrency=16).finish(300)
         observer.wait(1000, timeout=60)
         page = self.fetch('/metrics')[2]
         models = {part for line in page.splitlines() for part in line.split('"') if part.startswith('invented-model-')}
         self.assertLess(len(models), 1000)
+        self.assertIn('"gpt-4o-mini"', page, 'a model of the price list has its own series however many others there are')
         self.assertGreater(sum(self.samples('penstock_series_overflow_total').values()), 0)

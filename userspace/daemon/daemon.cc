@@ -161,13 +161,7 @@ base::Result<> Daemon::open_kernel() {
   exporters::PrometheusExporter::Options metrics;
   metrics.version = kVersion;
   metrics.semconv = semconv_of(config.semconv());
-  metrics.known_model = [this](std::string_view model) {
-    ledger::PriceQuery query;
-    query.response_model = model;
-    query.request_model = model;
-    query.when_real_ns = started_real_ns_;
-    return prices_->lookup(query).status == model::PriceStatus::kExact;
-  };
+  metrics.known_model = [this](std::string_view model) { return prices_->lists(model); };
   prometheus_ = exporters::PrometheusExporter::make(std::move(metrics), clock_);
 
   pipeline::Options pipeline_options;

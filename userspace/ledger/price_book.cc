@@ -336,6 +336,13 @@ std::optional<std::uint64_t> PriceBook::max_output_tokens(const model::Exchange&
   return lookup(exchange).max_output_tokens;
 }
 
+bool PriceBook::lists(std::string_view model) const {
+  const std::string name = clean(model);
+  return std::any_of(impl_->tables.providers.begin(), impl_->tables.providers.end(), [&](const PriceProvider& p) {
+    return p.bundle.equals.contains(name) || p.own.equals.contains(name);
+  });
+}
+
 const PriceBook::Lookups& PriceBook::lookups() const { return impl_->lookups; }
 const BundleInfo& PriceBook::bundle() const { return impl_->tables.info; }
 

@@ -134,6 +134,8 @@ class PriceBook {
                              bool strict = false);
 
   std::optional<std::uint64_t> max_output_tokens(const model::Exchange& exchange) const;
+  // Some provider has a model of exactly this name: it is no invention of a caller.
+  bool lists(std::string_view model) const;
   const Lookups& lookups() const;
 
   // Case-insensitive substring of provider or model; rows in force and future ones.

@@ -419,6 +419,8 @@ TEST(Search, FindsRowsInForceAndFuture) {
   ASSERT_EQ(rows.size(), 2U);
   EXPECT_EQ(rows[0].valid_from, "");
   EXPECT_EQ(rows[1].valid_from, "2026-09-01");
+  EXPECT_TRUE(b.lists("claude-sonnet-5"));
+  EXPECT_FALSE(b.lists("claude-sonnet")) << "a part of a name";
   EXPECT_EQ(b.search("", 7).size(), 7U);
   EXPECT_TRUE(b.search("no such model", 7).empty());
 }
