@@ -78,8 +78,15 @@ bool probe_removed(std::uint32_t pid, const std::vector<Mapping>& code, const st
   return false;
 }
 
+struct Answer {
+  pipeline::ProcessTls tls;
+  bool ended = false;  // what the process had mapped is not known any more
+};
+
+}  // namespace
+
 // What is asked about a process: all that the loop's thread knows.
-struct Question {
+struct ProcessTlsReader::Question {
   struct Image {
     std::string path;
     bool failed = false;  // its probes could not be attached
@@ -90,7 +97,35 @@ struct Question {
   std::vector<Image> images;
 };
 
-pipeline::ProcessTls answer(const Question& question) {
+// One question at a time, passed by the members under the lock.
+struct ProcessTlsReader::Worker {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::optional<Question> question;  // the worker takes it
+  std::optional<Answer> answered;
+  std::uint32_t pid = 0;  // whom the worker looks at, or looked at last
+  bool busy = false;
+  bool stop = false;
+
+  static Answer answer(const Question& question);
+
+  void run() {
+    std::unique_lock lock(mutex);
+    while (true) {
+      changed.wait(lock, [this] { return stop || question; });
+      if (stop) return;
+      const Question now = *std::exchange(question, std::nullopt);
+      lock.unlock();
+      Answer found = answer(now);
+      lock.lock();
+      answered = std::move(found);
+      busy = false;
+      changed.notify_all();
+    }
+  }
+};
+
+Answer ProcessTlsReader::Worker::answer(const Question& question) {
   pipeline::ProcessTls out;
   const std::vector<Mapping> code = code_of(question.pid);
   bool missed = false, removed = false;
@@ -111,36 +146,8 @@ pipeline::ProcessTls answer(const Question& question) {
   } else if (out.runtime.empty() && question.examining) {
     out.reason = pipeline::Unseen::kNotExamined;
   }
-  return out;
+  return {std::move(out), code.empty()};
 }
-
-}  // namespace
-
-// One question at a time, passed by the members under the lock.
-struct ProcessTlsReader::Worker {
-  std::mutex mutex;
-  std::condition_variable changed;
-  std::optional<Question> question;  // the worker takes it
-  std::optional<pipeline::ProcessTls> answered;
-  std::uint32_t pid = 0;  // whom the worker looks at, or looked at last
-  bool busy = false;
-  bool stop = false;
-
-  void run() {
-    std::unique_lock lock(mutex);
-    while (true) {
-      changed.wait(lock, [this] { return stop || question; });
-      if (stop) return;
-      const Question now = *std::exchange(question, std::nullopt);
-      lock.unlock();
-      pipeline::ProcessTls found = answer(now);
-      lock.lock();
-      answered = std::move(found);
-      busy = false;
-      changed.notify_all();
-    }
-  }
-};
 
 ProcessTlsReader::ProcessTlsReader(const std::unique_ptr<Probes>& probes, const base::Clock& clock)
     : probes_(probes), clock_(clock), worker_(std::make_shared<Worker>()) {
@@ -154,34 +161,58 @@ ProcessTlsReader::~ProcessTlsReader() {
   worker_->changed.notify_all();
 }
 
-void ProcessTlsReader::remember(std::uint32_t pid, const pipeline::ProcessTls& tls) {
+ProcessTlsReader::Question ProcessTlsReader::question_about(std::uint32_t pid) const {
+  Question question{pid, probes_->pending() > 0, {}};
+  for (auto& image : probes_->discovery().images_of(pid))
+    question.images.push_back({image.path, !probes_->failure(image.id).empty(), std::move(image.analysis)});
+  return question;
+}
+
+bool ProcessTlsReader::fresh(std::uint32_t pid) const {
+  const auto it = known_.find(pid);
+  return it != known_.end() && clock_.boot_ns() - it->second.at_boot_ns < kFreshNs;
+}
+
+void ProcessTlsReader::collect() {
+  if (!worker_->answered) return;
   if (known_.size() >= kMaxKnown) known_.clear();
-  known_[pid] = {tls, clock_.boot_ns()};
+  const auto [it, first] = known_.try_emplace(worker_->pid);
+  Answer answer = *std::exchange(worker_->answered, std::nullopt);
+  if (first || !answer.ended) it->second.tls = std::move(answer.tls);
+  it->second.at_boot_ns = clock_.boot_ns();
+}
+
+void ProcessTlsReader::ask(Question question) {
+  if (worker_->busy) return;
+  worker_->pid = question.pid;
+  worker_->question = std::move(question);
+  worker_->busy = true;
+  worker_->changed.notify_all();
+}
+
+void ProcessTlsReader::look(std::uint32_t pid) {
+  if (!probes_ || fresh(pid)) return;
+  Question question = question_about(pid);
+  // Whose plaintext is seen needs no reason.
+  for (const Question::Image& image : question.images)
+    for (const locators::AttachPlan& plan : image.analysis.plans)
+      if (!image.failed && plan.sees_plaintext()) return;
+  const std::lock_guard lock(worker_->mutex);
+  collect();
+  ask(std::move(question));
 }
 
 pipeline::ProcessTls ProcessTlsReader::tls_of(std::uint32_t pid) {
   if (!probes_) return {};
-  const auto it = known_.find(pid);
-  if (it != known_.end() && clock_.boot_ns() - it->second.at_boot_ns < kFreshNs) return it->second.tls;
-
-  Question question{pid, probes_->pending() > 0, {}};
-  for (auto& image : probes_->discovery().images_of(pid))
-    question.images.push_back({image.path, !probes_->failure(image.id).empty(), std::move(image.analysis)});
-
-  std::unique_lock lock(worker_->mutex);
-  const auto collect = [this] {
-    if (worker_->answered) remember(worker_->pid, *std::exchange(worker_->answered, std::nullopt));
-  };
-  collect();
-  if (!worker_->busy) {
-    worker_->question = std::move(question);
-    worker_->pid = pid;
-    worker_->busy = true;
-    worker_->changed.notify_all();
+  if (!fresh(pid)) {
+    Question question = question_about(pid);
+    std::unique_lock lock(worker_->mutex);
+    collect();
+    ask(std::move(question));
+    if (worker_->pid == pid)
+      worker_->changed.wait_for(lock, std::chrono::nanoseconds(kPatienceNs), [this] { return !worker_->busy; });
+    collect();
   }
-  if (worker_->pid == pid)
-    worker_->changed.wait_for(lock, std::chrono::nanoseconds(kPatienceNs), [this] { return !worker_->busy; });
-  collect();
   const auto known = known_.find(pid);
   return known != known_.end() ? known->second.tls : pipeline::ProcessTls{{}, pipeline::Unseen::kNotExamined};
 }

@@ -25,14 +25,19 @@ class ProcessTlsReader final : public pipeline::TlsKnowledge {
   ~ProcessTlsReader() override;
   // kNotExamined while nothing is known.
   pipeline::ProcessTls tls_of(std::uint32_t pid) override;
+  void look(std::uint32_t pid) override;
 
  private:
   struct Worker;
+  struct Question;
   struct Known {
     pipeline::ProcessTls tls;
     std::uint64_t at_boot_ns = 0;
   };
-  void remember(std::uint32_t pid, const pipeline::ProcessTls& tls);
+  Question question_about(std::uint32_t pid) const;
+  bool fresh(std::uint32_t pid) const;
+  void ask(Question question);  // with the worker's lock held, as collect()
+  void collect();
 
   const std::unique_ptr<Probes>& probes_;
   const base::Clock& clock_;

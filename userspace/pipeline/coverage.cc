@@ -113,6 +113,7 @@ std::optional<Coverage::Asked> Coverage::on_hello(const pn_ev_hello& event, std:
   live.hello_read = live.first.hello().has_value();
   decide(live);
   if (live.interest != Interest::kAi) return {};
+  if (tls_ != nullptr) tls_->look(live.socket.tgid);
   return Asked{live.socket, live.provider};
 }
 

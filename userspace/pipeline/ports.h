@@ -55,6 +55,8 @@ class TlsKnowledge {
  public:
   virtual ~TlsKnowledge() = default;
   virtual ProcessTls tls_of(std::uint32_t pid) = 0;
+  // It begins to talk to an AI endpoint: what tls_of() will need is looked up while it lives. Does not wait.
+  virtual void look(std::uint32_t /*pid*/) {}
 };
 
 // What takes how long, for distributions.
