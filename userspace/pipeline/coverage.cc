@@ -313,9 +313,12 @@ Unseen Coverage::why(const Live& live) {
   const ProcessTls tls = tls_ != nullptr ? tls_->tls_of(live.socket.tgid) : ProcessTls{};
   if (tls.reason == Unseen::kJava) return Unseen::kJava;
   if (live.spliced || live.ring) return Unseen::kForeignSend;
-  if (tls.reason) return *tls.reason;
+  // That its images are still being looked at explains it only if nothing else does.
+  const bool examining = tls.reason == Unseen::kNotExamined;
+  if (tls.reason && !examining) return *tls.reason;
   if (live.interest == Interest::kHidden && live.hello.ech) return Unseen::kEch;
   if (live.joined) return Unseen::kJoinedLate;
+  if (examining) return Unseen::kNotExamined;
   return tls.runtime.empty() ? Unseen::kUnknownTls : Unseen::kBypassed;
 }
 
