@@ -79,7 +79,7 @@ bool probe_removed(std::uint32_t pid, const std::vector<Mapping>& code, const st
 }
 
 struct Answer {
-  pipeline::ProcessTls tls;
+  std::optional<pipeline::Unseen> reason;
   bool ended = false;  // what the process had mapped is not known any more
 };
 
@@ -93,6 +93,7 @@ struct ProcessTlsReader::Question {
     locators::Analysis analysis;
   };
   std::uint32_t pid = 0;
+  std::string runtime;
   bool examining = false;  // some image of the host is still being looked at
   std::vector<Image> images;
 };
@@ -126,27 +127,21 @@ struct ProcessTlsReader::Worker {
 };
 
 Answer ProcessTlsReader::Worker::answer(const Question& question) {
-  pipeline::ProcessTls out;
   const std::vector<Mapping> code = code_of(question.pid);
   bool missed = false, removed = false;
   for (const Question::Image& image : question.images) {
     missed = missed || image.failed || !image.analysis.misses.empty();
-    for (const locators::AttachPlan& plan : image.analysis.plans) {
-      if (image.failed || !plan.sees_plaintext()) continue;
-      if (out.runtime.empty()) out.runtime = plan.runtime;
-      removed = removed || probe_removed(question.pid, code, image.path, plan);
-    }
+    for (const locators::AttachPlan& plan : image.analysis.plans)
+      removed =
+          removed || (!image.failed && plan.sees_plaintext() && probe_removed(question.pid, code, image.path, plan));
   }
-  if (runs_a_jvm(code)) {
-    out.reason = pipeline::Unseen::kJava;
-  } else if (removed) {
-    out.reason = pipeline::Unseen::kProbeRemoved;
-  } else if (out.runtime.empty() && missed) {
-    out.reason = pipeline::Unseen::kNoProbe;
-  } else if (out.runtime.empty() && question.examining) {
-    out.reason = pipeline::Unseen::kNotExamined;
-  }
-  return {std::move(out), code.empty()};
+  const bool ended = code.empty();
+  if (runs_a_jvm(code)) return {pipeline::Unseen::kJava, ended};
+  if (removed) return {pipeline::Unseen::kProbeRemoved, ended};
+  if (!question.runtime.empty()) return {std::nullopt, ended};
+  if (missed) return {pipeline::Unseen::kNoProbe, ended};
+  if (question.examining) return {pipeline::Unseen::kNotExamined, ended};
+  return {std::nullopt, ended};
 }
 
 ProcessTlsReader::ProcessTlsReader(const std::unique_ptr<Probes>& probes, const base::Clock& clock)
@@ -161,8 +156,18 @@ ProcessTlsReader::~ProcessTlsReader() {
   worker_->changed.notify_all();
 }
 
-ProcessTlsReader::Question ProcessTlsReader::question_about(std::uint32_t pid) const {
-  Question question{pid, probes_->pending() > 0, {}};
+std::string ProcessTlsReader::runtime_of(std::uint32_t pid) {
+  if (!probes_) return {};
+  for (const auto& image : probes_->discovery().images_of(pid)) {
+    if (!probes_->failure(image.id).empty()) continue;
+    for (const locators::AttachPlan& plan : image.analysis.plans)
+      if (plan.sees_plaintext()) return plan.runtime;
+  }
+  return {};
+}
+
+ProcessTlsReader::Question ProcessTlsReader::question_about(std::uint32_t pid) {
+  Question question{pid, runtime_of(pid), probes_->pending() > 0, {}};
   for (auto& image : probes_->discovery().images_of(pid))
     question.images.push_back({image.path, !probes_->failure(image.id).empty(), std::move(image.analysis)});
   return question;
@@ -170,15 +175,16 @@ ProcessTlsReader::Question ProcessTlsReader::question_about(std::uint32_t pid) c
 
 bool ProcessTlsReader::fresh(std::uint32_t pid) const {
   const auto it = known_.find(pid);
-  return it != known_.end() && clock_.boot_ns() - it->second.at_boot_ns < kFreshNs;
+  return it != known_.end() && it->second.reason != pipeline::Unseen::kNotExamined &&
+         clock_.boot_ns() - it->second.at_boot_ns < kFreshNs;
 }
 
 void ProcessTlsReader::collect() {
   if (!worker_->answered) return;
   if (known_.size() >= kMaxKnown) known_.clear();
   const auto [it, first] = known_.try_emplace(worker_->pid);
-  Answer answer = *std::exchange(worker_->answered, std::nullopt);
-  if (first || !answer.ended) it->second.tls = std::move(answer.tls);
+  const Answer answer = *std::exchange(worker_->answered, std::nullopt);
+  if (first || !answer.ended) it->second.reason = answer.reason;
   it->second.at_boot_ns = clock_.boot_ns();
 }
 
@@ -191,19 +197,15 @@ void ProcessTlsReader::ask(Question question) {
 }
 
 void ProcessTlsReader::look(std::uint32_t pid) {
-  if (!probes_ || fresh(pid)) return;
+  if (!probes_ || fresh(pid) || !runtime_of(pid).empty()) return;  // whose plaintext is seen needs no reason
   Question question = question_about(pid);
-  // Whose plaintext is seen needs no reason.
-  for (const Question::Image& image : question.images)
-    for (const locators::AttachPlan& plan : image.analysis.plans)
-      if (!image.failed && plan.sees_plaintext()) return;
   const std::lock_guard lock(worker_->mutex);
   collect();
   ask(std::move(question));
 }
 
-pipeline::ProcessTls ProcessTlsReader::tls_of(std::uint32_t pid) {
-  if (!probes_) return {};
+std::optional<pipeline::Unseen> ProcessTlsReader::reason_of(std::uint32_t pid) {
+  if (!probes_) return std::nullopt;
   if (!fresh(pid)) {
     Question question = question_about(pid);
     std::unique_lock lock(worker_->mutex);
@@ -214,7 +216,7 @@ pipeline::ProcessTls ProcessTlsReader::tls_of(std::uint32_t pid) {
     collect();
   }
   const auto known = known_.find(pid);
-  return known != known_.end() ? known->second.tls : pipeline::ProcessTls{{}, pipeline::Unseen::kNotExamined};
+  return known != known_.end() ? known->second.reason : pipeline::Unseen::kNotExamined;
 }
 
 }  // namespace penstock::daemon

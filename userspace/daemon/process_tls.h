@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
+#include <string>
 
 #include "userspace/base/clock.h"
 #include "userspace/daemon/probes.h"
@@ -23,18 +25,18 @@ class ProcessTlsReader final : public pipeline::TlsKnowledge {
   // `probes` may not be there yet when this is made.
   ProcessTlsReader(const std::unique_ptr<Probes>& probes, const base::Clock& clock);
   ~ProcessTlsReader() override;
-  // kNotExamined while nothing is known.
-  pipeline::ProcessTls tls_of(std::uint32_t pid) override;
+  std::string runtime_of(std::uint32_t pid) override;
+  std::optional<pipeline::Unseen> reason_of(std::uint32_t pid) override;
   void look(std::uint32_t pid) override;
 
  private:
   struct Worker;
   struct Question;
   struct Known {
-    pipeline::ProcessTls tls;
+    std::optional<pipeline::Unseen> reason;
     std::uint64_t at_boot_ns = 0;
   };
-  Question question_about(std::uint32_t pid) const;
+  Question question_about(std::uint32_t pid);
   bool fresh(std::uint32_t pid) const;
   void ask(Question question);  // with the worker's lock held, as collect()
   void collect();

@@ -270,8 +270,8 @@ Talk& Coverage::talk_of(Live& live) {
     talk.sni = live.hello.server_name;
     talk.alpn = live.hello.alpn;
     talk.ech = live.hello.ech;
-    if (talk.runtime.empty() && tls_ != nullptr) talk.runtime = tls_->tls_of(live.socket.tgid).runtime;
   }
+  if (talk.runtime.empty() && tls_ != nullptr) talk.runtime = tls_->runtime_of(live.socket.tgid);
   if (talk.provider.empty()) talk.provider = live.provider;
   talk.last_boot_ns = clock_.boot_ns();
   return talk;
@@ -292,16 +292,16 @@ void Coverage::update(Live& live) {
   share.plaintext_bytes += now.plaintext - std::min(now.plaintext, live.told_plaintext);
   live.told_plaintext = now.plaintext;
   live.told_opaque = now.opaque;
-  if (live.refused && !std::exchange(live.counted_refused, true)) {
-    ++talk.refused;
-    talk.reason = why(live);
+  const bool unexplained = talk.reason == Unseen::kNotExamined;  // perhaps it is known by now
+  if (live.refused) {
+    const bool first = !std::exchange(live.counted_refused, true);
+    if (first) ++talk.refused;
+    if (first || unexplained) talk.reason = why(live);
   }
   if (now.opaque == 0) return;
   const bool first = !std::exchange(live.counted_opaque, true);
-  if (first) {
-    ++talk.opaque_connections;
-    talk.reason = why(live);
-  }
+  if (first) ++talk.opaque_connections;
+  if (first || unexplained) talk.reason = why(live);
   const std::uint64_t more = now.opaque - std::min(now.opaque, live.metered_opaque);
   live.metered_opaque += more;
   share.opaque_bytes += more;
@@ -310,16 +310,17 @@ void Coverage::update(Live& live) {
 
 Unseen Coverage::why(const Live& live) {
   if (live.kernel_tls) return Unseen::kKernelTls;
-  const ProcessTls tls = tls_ != nullptr ? tls_->tls_of(live.socket.tgid) : ProcessTls{};
-  if (tls.reason == Unseen::kJava) return Unseen::kJava;
+  const std::optional<Unseen> reason = tls_ != nullptr ? tls_->reason_of(live.socket.tgid) : std::nullopt;
+  if (reason == Unseen::kJava) return Unseen::kJava;
   if (live.spliced || live.ring) return Unseen::kForeignSend;
   // That its images are still being looked at explains it only if nothing else does.
-  const bool examining = tls.reason == Unseen::kNotExamined;
-  if (tls.reason && !examining) return *tls.reason;
+  const bool examining = reason == Unseen::kNotExamined;
+  if (reason && !examining) return *reason;
   if (live.interest == Interest::kHidden && live.hello.ech) return Unseen::kEch;
   if (live.joined) return Unseen::kJoinedLate;
   if (examining) return Unseen::kNotExamined;
-  return tls.runtime.empty() ? Unseen::kUnknownTls : Unseen::kBypassed;
+  const bool probed = tls_ != nullptr && !tls_->runtime_of(live.socket.tgid).empty();
+  return !probed ? Unseen::kUnknownTls : Unseen::kBypassed;
 }
 
 void Coverage::meter(const Talk& talk, Unseen reason, std::uint64_t bytes, bool connection) {

@@ -9,8 +9,13 @@ namespace tls = parsers::wire::tls_hello::testing;
 
 class FakeTls final : public TlsKnowledge {
  public:
-  std::map<std::uint32_t, ProcessTls> processes;
-  ProcessTls tls_of(std::uint32_t pid) override { return processes[pid]; }
+  struct Process {
+    std::string runtime;
+    std::optional<Unseen> reason;
+  };
+  std::map<std::uint32_t, Process> processes;
+  std::string runtime_of(std::uint32_t pid) override { return processes[pid].runtime; }
+  std::optional<Unseen> reason_of(std::uint32_t pid) override { return processes[pid].reason; }
 };
 
 class CoverageTest : public PipelineTest {
@@ -155,7 +160,7 @@ TEST_F(CoverageTest, HiddenNamesOfGovernedProcessesAreShown) {
 TEST_F(CoverageTest, Reasons) {
   const std::string openai = tls::server_name("api.openai.com");
   const struct {
-    ProcessTls tls;
+    FakeTls::Process tls;
     std::uint16_t flags;
     bool kernel_tls;
     const char* expected;
@@ -173,6 +178,15 @@ TEST_F(CoverageTest, Reasons) {
     EXPECT_EQ(state(*talks().back()), c.expected);
     EXPECT_EQ(talks().back()->runtime, c.tls.runtime);
   }
+}
+
+TEST_F(CoverageTest, WhatIsNotExaminedYetIsAskedForAgain) {
+  tls_.processes[7] = {"", Unseen::kNotExamined};
+  moved(hello(7, tls::server_name("api.openai.com")), 900, 900);
+  EXPECT_EQ(state(only()), "opaque not_examined");
+  tls_.processes[7] = {"openssl", Unseen::kProbeRemoved};
+  EXPECT_EQ(state(only()), "opaque probe_removed");
+  EXPECT_EQ(only().runtime, "openssl");
 }
 
 TEST_F(CoverageTest, AHelloInSingleBytes) {

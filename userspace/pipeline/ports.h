@@ -45,17 +45,15 @@ class ProcessControl {
   virtual base::Result<> sigkill(const model::ProcessKey& process) = 0;
 };
 
-// How a process encrypts, as far as its memory map tells. Reads files: asked once per connection that is not seen.
-// Pipeline thread only.
-struct ProcessTls {
-  std::string runtime;           // of what is probed; empty: nothing is
-  std::optional<Unseen> reason;  // why plaintext may be missing all the same
-};
+// How a process encrypts. Pipeline thread only.
 class TlsKnowledge {
  public:
   virtual ~TlsKnowledge() = default;
-  virtual ProcessTls tls_of(std::uint32_t pid) = 0;
-  // It begins to talk to an AI endpoint: what tls_of() will need is looked up while it lives. Does not wait.
+  // Of what is probed in it; empty: nothing is. From memory.
+  virtual std::string runtime_of(std::uint32_t pid) = 0;
+  // Why its plaintext may be missing, as far as its memory map tells. kNotExamined: ask again. May wait for files.
+  virtual std::optional<Unseen> reason_of(std::uint32_t pid) = 0;
+  // It begins to talk to an AI endpoint: what reason_of() will need is looked up while it lives. Does not wait.
   virtual void look(std::uint32_t /*pid*/) {}
 };
 
