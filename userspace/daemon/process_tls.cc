@@ -197,7 +197,7 @@ void ProcessTlsReader::ask(Question question) {
 }
 
 void ProcessTlsReader::look(std::uint32_t pid) {
-  if (!probes_ || fresh(pid) || !runtime_of(pid).empty()) return;  // whose plaintext is seen needs no reason
+  if (!probes_ || fresh(pid)) return;
   Question question = question_about(pid);
   const std::lock_guard lock(worker_->mutex);
   collect();
