@@ -282,7 +282,6 @@ std::vector<std::string> Daemon::degraded() const {
 
 base::Result<> Daemon::run(const volatile std::sig_atomic_t& stop, const volatile std::sig_atomic_t& reload_wanted) {
   std::sig_atomic_t reloaded = reload_wanted;
-  priority_.raise();
   while (stop == 0 && !stopping_) {
     int timeout_ms = kMaxSleepMs;
     if (const auto next = pipeline_->next_timer_boot_ns()) {
@@ -296,7 +295,7 @@ base::Result<> Daemon::run(const volatile std::sig_atomic_t& stop, const volatil
     pipeline_->tick();
     place_delegated();
     const std::uint64_t now = clock_.boot_ns();
-    priority_.follow(kernel_->backlog_permille(), now);
+    priority_.follow(kernel_->backlog_permille(), gate_->gating(), now);
     gate_->heartbeat(now);
     manager_.alive(now);
     last_turn_boot_ns_ = now;

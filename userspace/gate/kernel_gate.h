@@ -30,6 +30,8 @@ class KernelGate final : public GateControl {
   base::Result<> clear_cgroup_scope(std::uint64_t cgroup_id) override;
   base::Result<> add_endpoint(const pn_endpoint_key& endpoint) override;
   void heartbeat(std::uint64_t now_boot_ns) override;
+  // Some scope judges or has orders: requests may wait for us.
+  bool gating() const { return __atomic_load_n(&maps_.control->gating, __ATOMIC_RELAXED) != 0; }
   std::vector<HeldConnection> held() override;
   std::vector<SocketRef> connections() override;
   std::optional<WireBytes> wire_bytes(const SocketRef& socket) override;
