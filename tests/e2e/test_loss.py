@@ -50,11 +50,15 @@ class Loss(harness.Case):
         self.assertGreater(lost(counters), 0, 'nothing was lost: the ring was not too small')
         self.assertEqual(counters['kernel_sent_bytes'] + lost(counters), generated)
 
+        # What is claimed to be exact is; every other one says that something is missing.
+        # One whose request was lost may not be known as an AI exchange any more.
+        harness.rig.wait_until(lambda: self.daemon.counters()['ai_exchanges'] == len(observer.exchanges),
+                               lambda: f'the observer has {len(observer.exchanges)} of {self.daemon.counters()}')
+        counters = self.daemon.counters()
+        unknown = counters['exchanges'] - counters['ai_exchanges']
         losses = self.daemon.get('status')['losses']
         self.assertGreater(losses['events_lost'], 0)
         self.assertGreater(losses['gaps'], 0)
-        # What is claimed to be exact is; every other one says that something is missing.
-        harness.rig.wait_until(lambda: self.daemon.counters()['exchanges'] == len(observer.exchanges), 'the observer to have them all')
         sent = {a['response_id']: a for a in self.provider.events('answer')}
         exact = [e for e in observer.exchanges if e['usage_status'] == 'exact']
         touched = [e for e in observer.exchanges if e['usage_status'] != 'exact']
@@ -63,5 +67,5 @@ class Loss(harness.Case):
             self.assertEqual({k: exchange['usage'][k] for k in told}, told)
             self.assertEqual(exchange.get('coverage', {}).get('lost_bytes', 0), 0)
         self.assertEqual([e for e in touched if e['usage_status'] != 'incomplete'], [])
-        self.assertEqual(losses['incomplete_exchanges'], len(touched))
+        self.assertTrue(len(touched) <= losses['incomplete_exchanges'] <= len(touched) + unknown, (losses, len(touched), unknown))
         self.assertGreater(len(touched), 0)
